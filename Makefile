@@ -11,6 +11,9 @@ SLOW := attack docker e2e test_wheel.py frontend/contract/test_two_gateways.py f
   toolkit/building/test_quantization.py toolkit/chat toolkit/cli/test_pull.py toolkit/convert \
   toolkit/quantize toolkit/repository/test_targets.py toolkit/single toolkit/weights \
   $(addprefix toolkit/serve/test_,background.py guard.py options.py relay.py)
+# nor these, whose tests all need a server: to import their clients takes each worker three seconds
+SLOW += $(patsubst tests/%,%,$(filter-out %/test_admin.py %/test_drain.py %/test_upstreams.py, \
+  $(wildcard tests/frontend/contract/test_*.py)))
 # pytest rewrites its plugins' modules; without their bytecode that takes each run seconds
 export PYTHONDONTWRITEBYTECODE :=
 

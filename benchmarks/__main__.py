@@ -2,7 +2,7 @@
 
 Options: --rounds N (default 8), --stages, --overload-s N, --only gateway,accounts,proxy,
 ledger,scheduling,metrics,memory,embeddings,chain,audit,pages,crowd,cache,overload. --minutes N: of
-overload alone, whose memory must reach a plateau. --rows N: of the
+the overload, whose memory must reach a plateau. --rows N: of the
 audit, which needs a kilobyte of disk for each; --folder keeps its databases for another run.
 """
 
@@ -48,7 +48,7 @@ def main() -> None:
     parser.add_argument("--only", default=",".join(PARTS))
     parser.add_argument("--stages", action="store_true", help="where a first token's time goes")
     parser.add_argument("--overload-s", type=int, default=600, help="seconds of overload")
-    parser.add_argument("--minutes", type=float, default=10, help="minutes of overload alone")
+    parser.add_argument("--minutes", type=float, default=10, help="minutes of overload")
     parser.add_argument("--rows", type=int, default=10_000_000, help="audit records")
     parser.add_argument("--folder", type=Path, help="where the audit's databases are kept")
     options = parser.parse_args()
@@ -251,9 +251,10 @@ def _pages(rows: int, folder: Path | None) -> str:
     with TemporaryDirectory() as scratch:
         timed = pages.measure(rows, folder or Path(scratch))
     lines = [
-        f"| {one.page} | `{one.address}` | {one.p50_ms:.0f} | {one.most_ms:.0f} |" for one in timed
+        f"| {one.page} | {one.database} | `{one.address}` | {one.p50_ms:.0f} | {one.most_ms:.0f} |"
+        for one in timed
     ]
-    head = ["| page | its slowest answer | p50 ms | most ms |", "|---|---|---|---|"]
+    head = ["| page | database | its slowest answer | p50 ms | most ms |", "|---|---|---|---|---|"]
     method = _method(pages).replace("ROWS", f"{rows:,}")
     return "\n".join(["## Pages", "", method, "", *head, *lines])
 

@@ -43,7 +43,7 @@ class Streams:
 
 @dataclass(slots=True)
 class Overload:
-    """Answers by status, and after so many seconds: MiB of the gateway, waiting audit records."""
+    """Answers by status, and after this many seconds: MiB of the gateway, waiting audit records."""
 
     statuses: Counter[int] = field(default_factory=Counter)
     mib: dict[int, float] = field(default_factory=dict)

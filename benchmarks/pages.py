@@ -1,31 +1,41 @@
 """How long the gateway takes for each page of administrators and users, at volume.
 
-2,000 users with 4,000 keys, ROWS audit records and half as many hourly sums of usage in a SQLite
-file. A page is its HTML and each answer of the JSON API that it shows first;
-times are the gateway's own (`openai-processing-ms`), 20 of each. Target: 150 ms for each answer.
+2,000 users with 4,000 keys, ROWS audit records and half as many rows of usage in a year, with all
+of their sums, on SQLite and PostgreSQL. The user is the one with the most of them. A page is its
+HTML and each answer of the JSON API that it shows first; times are the gateway's own
+(`openai-processing-ms`), 20 of each. Target: 150 ms for each answer.
 """
 
 import asyncio
 import re
 import statistics
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx2
 from sqlalchemy import text
 
-from benchmarks.audit import fill, opened
+from benchmarks.audit import KINDS, fill, opened
 from frontend.accounts.directory.actor import OPERATOR
 from frontend.accounts.directory.users import NewUser
 from frontend.store.database import Database
 from frontend.store.location import Location
+from frontend.store.migrate import downgrade, upgrade
+from frontend.store.rollups import COLUMNS, COUNTS, SUMS
 from tests.support.accounts import opened as directory_of
 from tests.support.gateway import Gateway, run_gateway
 
 USERS = 2000
+_OWN = "name0"
 _HOUR_US = 3_600_000_000
+_YEAR_US = 365 * 24 * _HOUR_US
+_PIECE = 200_000
+_BEFORE_SUMS = "0010"
+"""The revision before the one that fills the sums of usage."""
 _REPEATS = 20
 _NOTHING = "127.0.0.1:9"
 """Pages are measured without an upstream: what they show of it is in memory."""
@@ -45,13 +55,29 @@ ADMIN = {
     "audit of a user": ("/admin/audit/search?limit=50&user_id=u7",),
     "changes": ("/admin/pages/changes", "/admin/events?limit=50&order=newest"),
     "settings": ("/admin/pages/settings", "/admin/settings"),
-    "usage of 30 days by model": ("/admin/usage?interval=day&by=model&limit=50",),
+    "usage of 30 days by model": ("/admin/usage?interval=day&by=model&limit=200",),
+    "the same in Kathmandu": ("/admin/usage?interval=day&by=model&limit=200&tz=Asia/Kathmandu",),
+    "usage of 30 days by group": (
+        "/admin/usage?interval=day&by=group_id&limit=200&tz=Europe/Berlin",
+    ),
+    "usage of 30 days by user": ("/admin/usage?interval=total&by=user_id&limit=200",),
+    "usage of a group by model": (
+        "/admin/usage?interval=day&by=model&group_id=g1&limit=200&tz=Europe/Berlin",
+    ),
+    "usage of a user": ("/admin/usage?user_id=u0&by=model&limit=1",),
+    "usage of a key": ("/admin/usage?key_id=k0&interval=day&by=model&limit=200&tz=Asia/Kolkata",),
 }
 OWN = {
     "account of a user": (
         "/dashboard", "/me", "/me/keys?limit=50", "/me/quotas",
         "/me/usage?interval=day&by=model,key_id&limit=100", "/me/audit?limit=50",
     ),
+    "usage of a year": (
+        "/me/usage?interval=day&by=model,key_id&limit=200&tz=Asia/Kolkata&start=2025-12-01",
+        "/me/usage?interval=month&by=model,key_id&limit=200&tz=Europe/Berlin&start=2025-12-01",
+    ),
+    "playground": ("/playground",),
+    "status": ("/",),
 }  # fmt: skip
 
 
@@ -59,6 +85,7 @@ OWN = {
 class Timed:
     """Milliseconds of the slowest answer of a page: at the median, and at most."""
 
+    database: str
     page: str
     address: str
     p50_ms: float
@@ -66,60 +93,130 @@ class Timed:
 
 
 def measure(rows: int, folder: Path) -> list[Timed]:
-    """Every page, of an administrator and of an ordinary user."""
-    with opened("sqlite", folder) as location:
-        asyncio.run(fill(location, rows))
-        passwords = asyncio.run(_add_accounts(location, rows // 2))
-        log = folder / "gateway.log"
-        flags = ["--require-keys", "--database-url", f"sqlite:///{location.file}"]
-        with run_gateway(_NOTHING, log, *flags, wait_ready=False) as gateway:
-            with _signed_in(gateway, "root", passwords) as http:
-                timed = [_time(http, page, addresses) for page, addresses in ADMIN.items()]
-            with _signed_in(gateway, "ordinary", passwords) as http:
-                return timed + [_time(http, page, addresses) for page, addresses in OWN.items()]
+    """Every page, of an administrator and of an ordinary user, on both databases.
+
+    What an earlier run has left in `folder` is used again."""
+    timed = []
+    for kind in KINDS:
+        with opened(kind, folder) as location:
+            asyncio.run(fill(location, rows))
+            passwords = asyncio.run(_add_accounts(location, rows // 2))
+            url = location.url.render_as_string(hide_password=False)
+            address = f"sqlite:///{location.file}" if location.is_sqlite else url
+            flags = ["--require-keys", "--database-url", address]
+            log = folder / f"gateway-{kind}.log"
+            with run_gateway(_NOTHING, log, *flags, wait_ready=False) as gateway:
+                for name, pages in (("root", ADMIN), (_OWN, OWN)):
+                    with _signed_in(gateway, name, passwords) as http:
+                        timed += [_time(http, kind, page, pages[page]) for page in pages]
+    return timed
 
 
-async def _add_accounts(location: Location, sums: int) -> dict[str, str]:
-    """The people whom the records are of, their keys, and sums of usage; passwords of two."""
-    database = Database(location)
+async def _add_accounts(location: Location, rows: int) -> dict[str, str]:
+    """The people whom the records are of, their keys, and their usage; passwords of two."""
+    database = Database(location, statement_s=None)
     directory = await directory_of(database)
-    passwords = {}
-    for name, role in (("root", "admin"), ("ordinary", "student")):
-        if (user := await _find(database, name)) is None:
-            user = (await directory.users.create(OPERATOR, NewUser(name, role))).id
-        passwords[name] = await directory.users.reset_password(OPERATOR, user)
+    if (root := await _find(database, "root")) is None:
+        root = (await directory.users.create(OPERATOR, NewUser("root", "admin"))).id
+    numbers = _numbers(is_sqlite=location.is_sqlite)
+    digest = "randomblob(32)" if location.is_sqlite else "decode(md5({0}) || md5({0}), 'hex')"
     async with database.begin() as connection:
-        numbers = (
-            f"WITH RECURSIVE c(n) AS (SELECT 0 UNION ALL SELECT n+1 FROM c WHERE n<{USERS - 1})"
-        )
-        group = "(SELECT id FROM groups LIMIT 1)"
         await connection.execute(
             text(
-                "INSERT OR IGNORE INTO users (id, group_id, role, name, display_name, email,"
-                f" created_at_us, updated_at_us) {numbers} SELECT 'u' || n, {group}, 'student',"
-                " 'name' || n, 'Name ' || n, 'name' || n || '@example.org', n, n FROM c"
-            )
+                "INSERT INTO users (id, group_id, role, name, display_name, email,"
+                f" created_at_us, updated_at_us) {numbers} SELECT 'u' || n,"
+                " (SELECT id FROM groups LIMIT 1), 'student', 'name' || n, 'Name ' || n,"
+                " 'name' || n || '@example.org', n, n FROM c WHERE true ON CONFLICT DO NOTHING"
+            ),
+            {"first": 0, "last": USERS},
         )
         for kind in ("k", "l"):
             await connection.execute(
                 text(
-                    "INSERT OR IGNORE INTO keys (id, user_id, name, digest, created_at_us)"
-                    f" {numbers} SELECT '{kind}' || n, 'u' || n, 'laptop', zeroblob(32), n FROM c"
-                )
+                    "INSERT INTO keys (id, user_id, name, digest, created_at_us)"
+                    f" {numbers} SELECT '{kind}' || n, 'u' || n, 'laptop',"
+                    f" {digest.format(repr(kind) + ' || n')}, n FROM c WHERE true"
+                    " ON CONFLICT DO NOTHING"
+                ),
+                {"first": 0, "last": USERS},
             )
-        hours = (
-            f"WITH RECURSIVE c(n) AS (SELECT 0 UNION ALL SELECT n+1 FROM c WHERE n<{sums - 1})"
-            " INSERT OR IGNORE INTO usage_hourly (hour_at_us, organisation_id, group_id, user_id,"
-            " key_id, model, requests, failures, prompt_tokens, cached_tokens, completion_tokens,"
-            " reasoning_tokens, images, credits_micro, price_micro, duration_us)"
-            f" SELECT (CAST(strftime('%s', 'now') AS INTEGER) / 3600 - n / 600) * {_HOUR_US}, 'o',"
-            " 'g' || (n % 20), 'u' || (n % 2000), 'k' || (n % 2000), 'm' || (n % 12),"
-            " 3, 0, 1000, 0, 200, 0, 0, 0, 0, 1 FROM c"
-        )
-        await connection.execute(text(hours))
-        await connection.execute(text("ANALYZE"))
+    await _add_usage(database, rows)
+    passwords = {
+        name: await directory.users.reset_password(OPERATOR, user)
+        for name, user in (("root", root), (_OWN, "u0"))
+    }
     await database.close()
     return passwords
+
+
+async def _add_usage(database: Database, rows: int) -> None:
+    """Rows of the last year, their hours, and by the migration all other sums."""
+    async with database.connect() as connection:
+        count = (await connection.execute(text("SELECT count(*) FROM usage"))).scalar_one()
+    if count == rows:
+        return
+    assert count == 0, f"the folder has a database with {count} rows of usage"
+    await downgrade(database, _BEFORE_SUMS)
+    statement = text(_usage_rows(is_sqlite=database.location.is_sqlite))
+    step_us, now_us = _YEAR_US // rows, time.time_ns() // 1000
+    for first in range(0, rows, _PIECE):
+        values = {"first": first, "last": min(rows, first + _PIECE)}
+        async with database.begin() as connection:
+            values |= {"start": now_us - _YEAR_US, "step": step_us}
+            await connection.execute(statement, values)
+    hour = f"started_at_us - started_at_us % {_HOUR_US}"
+    failed = "sum(CASE WHEN status >= 400 THEN 1 ELSE 0 END)"
+    sums = ", ".join(("count(*)", failed, *(f"sum({name})" for name in COUNTS)))
+    columns = ", ".join(COLUMNS)
+    async with database.begin() as connection:
+        await connection.execute(
+            text(
+                f"INSERT INTO usage_hourly (hour_at_us, {columns}, {', '.join(SUMS)})"
+                f" SELECT {hour}, {columns}, {sums} FROM usage GROUP BY {hour}, {columns}"
+            )
+        )
+    await upgrade(database)
+    async with database.begin() as connection:
+        await connection.execute(text("ANALYZE"))
+
+
+def _numbers(*, is_sqlite: bool) -> str:
+    if is_sqlite:
+        more = "SELECT n + 1 FROM c WHERE n + 1 < :last"
+        return f"WITH RECURSIVE c(n) AS (SELECT :first UNION ALL {more})"
+    bounds = "CAST(:first AS bigint), CAST(:last AS bigint) - 1"
+    return f"WITH c(n) AS (SELECT generate_series({bounds}))"
+
+
+def _usage_rows(*, is_sqlite: bool) -> str:
+    """Few users and models have most of the requests, as with the audit records."""
+    whole = "CAST({} AS INTEGER)" if is_sqlite else "CAST(floor({}) AS INTEGER)"
+    fraction = "((n * {} + {}) % 2147483647) / 2147483647.0"
+    x, y = fraction.format(1103515245, 12345), fraction.format(69621, 777)
+    user, model = whole.format("2000 * x * x * x"), whole.format("12 * y * y")
+    number = "printf('%026d', n)" if is_sqlite else "lpad(CAST(n AS text), 26, '0')"
+    values: dict[str, Any] = {
+        "id": number,
+        "request_id": "'r' || n",
+        "organisation_id": "'o' || (u % 3)",
+        "group_id": "'g' || (u % 20)",
+        "user_id": "'u' || u",
+        "key_id": "CASE WHEN n % 2 = 0 THEN 'k' || u ELSE 'l' || u END",
+        "model": "'m' || m",
+        "dialect": "'openai'", "endpoint": "'/v1/chat/completions'", "upstream": "'triton'",
+        "status": "CASE WHEN n % 50 = 0 THEN 500 ELSE 200 END",
+        "estimated": "n < 0",
+        **{name: f"n % {100 + 7 * at}" for at, name in enumerate(COUNTS)},
+        "started_at_us": ":start + n * CAST(:step AS bigint)",
+    }  # fmt: skip
+    if not is_sqlite:
+        values["started_at_us"] = "CAST(:start AS bigint) + n * CAST(:step AS bigint)"
+    drawn = f"SELECT n, {x} AS x, {y} AS y FROM c"
+    named = f"SELECT n, {user} AS u, {model} AS m FROM ({drawn}) AS drawn"
+    return (
+        f"INSERT INTO usage ({', '.join(values)}) {_numbers(is_sqlite=is_sqlite)}"
+        f" SELECT {', '.join(values.values())} FROM ({named}) AS named"
+    )
 
 
 async def _find(database: Database, name: str) -> str | None:
@@ -139,12 +236,13 @@ def _signed_in(gateway: Gateway, name: str, passwords: dict[str, str]) -> Iterat
         yield http
 
 
-def _time(http: httpx2.Client, page: str, addresses: tuple[str, ...]) -> Timed:
+def _time(http: httpx2.Client, kind: str, page: str, addresses: tuple[str, ...]) -> Timed:
     """The slowest of a page's answers."""
     timed = []
     for address in addresses:
         answers = [http.get(address) for _ in range(_REPEATS)]
         assert all(one.status_code == 200 for one in answers), (address, answers[0].text)
         times = [float(one.headers["openai-processing-ms"]) for one in answers]
-        timed.append(Timed(page, address.partition("?")[0], statistics.median(times), max(times)))
+        shown = address.partition("?")[0]
+        timed.append(Timed(kind, page, shown, statistics.median(times), max(times)))
     return max(timed, key=lambda one: one.p50_ms)

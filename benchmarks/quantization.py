@@ -3,8 +3,8 @@
 `python -m benchmarks.quantization [--samples N] [--only awq,…] [--again]` quantizes the default
 language model with each method both ways, judges both by the same text, and writes
 benchmarks/QUANTIZATION.md. The peer is what the library's examples write; see `by_hand`. What was
-measured is kept: a run with the same libraries goes on where another was interrupted, unless it is
-to measure `--again`.
+measured is kept: a run with the same libraries continues where another was interrupted, unless
+`--again` is given.
 """
 
 import argparse

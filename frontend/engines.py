@@ -81,6 +81,7 @@ class Engines:
             entry.priority,
             entry.external,
             frozenset(entry.groups),
+            entry.labels,
         )
         registry = Registry(upstream, self.poll_interval_s, self.mapping, self.keep_s, self.room)
         return Member(entry.name, upstream, registry, placing, enabled=entry.enabled)
@@ -185,6 +186,7 @@ def entry_of(backend: Backend) -> UpstreamEntry:
         tuple(backend.groups),
         tuple(map(_served, backend.models)),
         backend.enabled,
+        backend.labels or {},
     )
 
 

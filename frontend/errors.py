@@ -18,13 +18,13 @@ GatewayError
 │   └── QuotaExceeded       a budget is used up; names it, and says when it is whole again
 ├── Overloaded         503  the gateway's queue is full, or it is draining
 ├── NotSupported       501  known, and not supported here
-├── BackendFailed      502  a model failed; details are in the log alone
+├── BackendFailed      502  a model failed; details are only in the log
 ├── BackendTimeout     504  the deadline passed
 ├── BackendUnavailable 503  the model is not available (yet)
 │   ├── UpstreamLost        its server cannot be reached
 │   └── UpstreamBusy        its server does not accept more requests now
 ├── AuditUnavailable   503  the audit has no room, and the group's policy refuses to go without
-└── StoreUnavailable   503  the database cannot be reached; why is in `reason` alone
+└── StoreUnavailable   503  the database cannot be reached; `reason` says why
 
 Clients read some of these by their text. Each dialect says them in its own API's words, from the
 facts that an error carries (`frontend.dialects.*.failures`).

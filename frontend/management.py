@@ -1,7 +1,7 @@
 """What operators see and change of models: their state at each upstream, loading and unloading.
 
-A change goes on when its caller goes away, and is noted in the admin events when it has
-ended, whether it succeeded or not. Requests to other models go on meanwhile.
+A change continues when its caller disconnects, and is noted in the admin events when it has
+ended, whether it succeeded or not. Requests to other models continue meanwhile.
 """
 
 import asyncio
@@ -69,8 +69,8 @@ class Management:
     async def load(
         self, actor: Actor, name: str, upstream: str | None, wait_s: float
     ) -> StoredModel:
-        """Loads a model at one upstream, or at each that has it; returns when that is done or the
-        time is over. Raises GatewayError when it failed everywhere."""
+        """Loads a model at one upstream, or at each that has it; returns when that is done, or
+        after `wait_s`. Raises GatewayError when it failed everywhere."""
         return await self._change(
             actor, await self._targets(actor, name, upstream), LOADING, wait_s
         )
@@ -165,7 +165,7 @@ class Management:
             _log.error("the event %s of %s was not written: %s", action, target.name, failure)
 
     async def close(self) -> None:
-        """Ends what is still being changed; the server goes on with it."""
+        """Stops waiting for changes; the server completes them."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

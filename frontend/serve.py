@@ -126,7 +126,7 @@ async def _check(settings: Settings) -> None:
 
 
 async def _serve(settings: Settings) -> None:
-    os.umask(0o077)  # stored answers are for this user alone
+    os.umask(0o077)  # only this user may read stored answers
     sinks = make_sinks(settings, settings.data_directory / "logs")
     with ExitStack() as logs:
         try:

@@ -66,8 +66,8 @@ BACKENDS = Permission.BACKENDS
 
 
 @dataclass(frozen=True, slots=True)
-class Handlers:
-    """The handlers of every group of routes."""
+class InferenceHandlers:
+    """What clients of models call."""
 
     chat: ChatRoutes
     completions: CompletionRoutes
@@ -75,12 +75,23 @@ class Handlers:
     embeddings: EmbeddingRoutes
     images: ImageRoutes
     rerank: RerankRoutes
+    tokens: TokenRoutes
     models: ModelRoutes
     messages: MessagesRoutes
     ollama: OllamaRoutes
     ollama_models: OllamaModelRoutes
+    files: FileRoutes
+    batches: BatchRoutes
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayHandlers:
+    """Web pages, sign-in, and the state of the gateway."""
+
     health: HealthRoutes
     metrics: MetricsRoutes
+    live: LiveRoutes
+    settings: SettingsRoutes
     docs: DocsRoutes
     status: StatusRoutes
     playground: PlaygroundRoutes
@@ -88,18 +99,21 @@ class Handlers:
     login: LoginRoutes
     steps: StepRoutes
     single: SingleRoutes
-    factors: FactorRoutes
     account: AccountRoutes
     admin: AdminRoutes
-    live: LiveRoutes
-    settings: SettingsRoutes
-    files: FileRoutes
-    batches: BatchRoutes
-    tokens: TokenRoutes
+    charts: ChartRoutes
+
+
+@dataclass(frozen=True, slots=True)
+class AdminHandlers:
+    """What administrators change, and what users change of their own."""
+
     organisations: OrganisationRoutes
     groups: GroupRoutes
     roles: RoleRoutes
     users: UserRoutes
+    factors: FactorRoutes
+    sessions: SessionRoutes
     key_requests: KeyRequestRoutes
     keys: KeyRoutes
     own_keys: KeyRoutes
@@ -116,31 +130,37 @@ class Handlers:
     managed_models: ManagedModelRoutes
     cache: CacheRoutes
     canaries: CanaryRoutes
-    charts: ChartRoutes
-    sessions: SessionRoutes
+
+
+@dataclass(frozen=True, slots=True)
+class Handlers:
+    """The handlers of every route."""
+
+    inference: InferenceHandlers
+    gateway: GatewayHandlers
+    admin: AdminHandlers
 
 
 def table(to: Handlers) -> list[Route]:
     """Every route there is."""
     return [
-        *_openai(to),
-        *_batches(to),
-        *_vllm(to),
-        *_anthropic(to),
-        *_ollama(to),
-        *_gateway(to),
-        *_admin(to),
-        *_keys(to),
-        *_quotas(to),
-        *_audit(to),
-        *_backends(to),
-        *_managed_models(to),
-        Route("GET", "/admin/cache", OPENAI, BACKENDS, to.cache.show),
-        Route("POST", "/admin/cache/purge", OPENAI, BACKENDS, to.cache.purge),
+        *_openai(to.inference),
+        *_batches(to.inference),
+        *_vllm(to.inference),
+        *_anthropic(to.inference),
+        *_ollama(to.inference),
+        *_gateway(to.gateway),
+        *_admin(to.admin),
+        *_keys(to.admin),
+        *_quotas(to.admin),
+        *_audit(to.admin),
+        *_backends(to.admin),
+        *_managed_models(to.admin),
+        *_cache(to.admin),
     ]
 
 
-def _openai(to: Handlers) -> list[Route]:
+def _openai(to: InferenceHandlers) -> list[Route]:
     one = "/v1/responses/{id}"
     return [
         Route("POST", "/v1/chat/completions", OPENAI, INFER, to.chat.create),
@@ -161,7 +181,7 @@ def _openai(to: Handlers) -> list[Route]:
     ]
 
 
-def _batches(to: Handlers) -> list[Route]:
+def _batches(to: InferenceHandlers) -> list[Route]:
     file, batch = "/v1/files/{id}", "/v1/batches/{id}"
     return [
         Route("POST", "/v1/files", OPENAI, INFER, to.files.create),
@@ -176,12 +196,11 @@ def _batches(to: Handlers) -> list[Route]:
     ]
 
 
-def _vllm(to: Handlers) -> list[Route]:
-    """Where the clients of vLLM, Jina and Cohere look for them."""
+def _vllm(to: InferenceHandlers) -> list[Route]:
+    """Paths that the clients of vLLM, Jina and Cohere use."""
     return [
         Route("POST", "/tokenize", OPENAI, INFER, to.tokens.tokenize),
         Route("POST", "/detokenize", OPENAI, INFER, to.tokens.detokenize),
-        Route("GET", "/version", OPENAI, INFER, to.health.version),
         Route("POST", "/rerank", OPENAI, INFER, to.rerank.rerank),
         Route("POST", "/v1/rerank", OPENAI, INFER, to.rerank.rerank),
         Route("POST", "/v2/rerank", OPENAI, INFER, to.rerank.rerank_v2),
@@ -190,14 +209,14 @@ def _vllm(to: Handlers) -> list[Route]:
     ]
 
 
-def _anthropic(to: Handlers) -> list[Route]:
+def _anthropic(to: InferenceHandlers) -> list[Route]:
     return [
         Route("POST", "/v1/messages", ANTHROPIC, INFER, to.messages.create),
         Route("POST", "/v1/messages/count_tokens", ANTHROPIC, INFER, to.messages.count),
     ]
 
 
-def _ollama(to: Handlers) -> list[Route]:
+def _ollama(to: InferenceHandlers) -> list[Route]:
     blob = "/api/blobs/{digest}"
     return [
         Route("GET", "/api/version", OLLAMA, INFER, to.ollama_models.version),
@@ -218,7 +237,7 @@ def _ollama(to: Handlers) -> list[Route]:
     ]
 
 
-def _gateway(to: Handlers) -> list[Route]:
+def _gateway(to: GatewayHandlers) -> list[Route]:
     return [
         Route("GET", "/", OPENAI, PUBLIC, to.status.show),
         Route("GET", "/playground", OPENAI, PUBLIC, to.playground.show),
@@ -239,6 +258,7 @@ def _gateway(to: Handlers) -> list[Route]:
         Route("GET", "/admin", OPENAI, SELF, to.admin.overview, page=True),
         Route("GET", "/admin/pages/{name}", OPENAI, SELF, to.admin.show, page=True),
         Route("GET", "/static/{digest}/{name:path}", OPENAI, PUBLIC, to.static.file),
+        Route("GET", "/version", OPENAI, INFER, to.health.version),
         Route("GET", "/healthz", OPENAI, PUBLIC, to.health.live),
         Route("GET", "/readyz", OPENAI, PUBLIC, to.health.ready),
         Route("GET", "/health", OPENAI, PUBLIC, to.health.ready),
@@ -256,7 +276,7 @@ def _gateway(to: Handlers) -> list[Route]:
     ]
 
 
-def _admin(to: Handlers) -> list[Route]:
+def _admin(to: AdminHandlers) -> list[Route]:
     organisation, group = "/admin/organisations/{id}", "/admin/groups/{id}"
     role, user, request = "/admin/roles/{id}", "/admin/users/{id}", "/admin/key-requests/{id}"
     return [
@@ -290,7 +310,7 @@ def _admin(to: Handlers) -> list[Route]:
     ]
 
 
-def _keys(to: Handlers) -> list[Route]:
+def _keys(to: AdminHandlers) -> list[Route]:
     key, own = "/admin/keys/{id}", "/me/keys/{id}"
     return [
         Route("POST", "/key-requests", OPENAI, PUBLIC, to.key_requests.submit),
@@ -320,7 +340,7 @@ def _keys(to: Handlers) -> list[Route]:
     ]
 
 
-def _quotas(to: Handlers) -> list[Route]:
+def _quotas(to: AdminHandlers) -> list[Route]:
     quota, plan, asked = "/admin/quotas/{id}", "/admin/plans/{id}", "/admin/quota-requests/{id}"
     return [
         Route("GET", "/admin/quotas", OPENAI, QUOTAS, to.quotas.page),
@@ -356,7 +376,7 @@ def _quotas(to: Handlers) -> list[Route]:
     ]
 
 
-def _audit(to: Handlers) -> list[Route]:
+def _audit(to: AdminHandlers) -> list[Route]:
     artifact = "/admin/audit/artifacts/{id}"
     return [
         Route("GET", "/admin/audit/search", OPENAI, AUDIT, to.audit.all),
@@ -367,7 +387,7 @@ def _audit(to: Handlers) -> list[Route]:
     ]
 
 
-def _backends(to: Handlers) -> list[Route]:
+def _backends(to: AdminHandlers) -> list[Route]:
     one = "/admin/backends/{id}"
     return [
         Route("GET", "/admin/backends", OPENAI, BACKENDS, to.backends.list),
@@ -382,7 +402,7 @@ def _backends(to: Handlers) -> list[Route]:
     ]
 
 
-def _managed_models(to: Handlers) -> list[Route]:
+def _managed_models(to: AdminHandlers) -> list[Route]:
     return [
         Route("GET", "/admin/models", OPENAI, LOAD, to.managed_models.list),
         Route("POST", "/admin/models/load", OPENAI, LOAD, to.managed_models.load),
@@ -394,4 +414,11 @@ def _managed_models(to: Handlers) -> list[Route]:
         Route("DELETE", "/admin/canaries/{id}", OPENAI, LOAD, to.canaries.delete),
         Route("POST", "/admin/canaries/{id}/promote", OPENAI, LOAD, to.canaries.promote),
         Route("GET", "/admin/models/{model:path}", OPENAI, LOAD, to.managed_models.get),
+    ]
+
+
+def _cache(to: AdminHandlers) -> list[Route]:
+    return [
+        Route("GET", "/admin/cache", OPENAI, BACKENDS, to.cache.show),
+        Route("POST", "/admin/cache/purge", OPENAI, BACKENDS, to.cache.purge),
     ]

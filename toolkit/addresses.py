@@ -1,4 +1,4 @@
-"""Which addresses are asked, and with what: https, or http to this machine alone.
+"""Which addresses are requested, and how: https, or http to this machine only.
 
 Secrets never follow a redirect to another host, and never get into a message.
 """

@@ -1,6 +1,6 @@
 """Folders that are complete or absent, and replaced in one step, also after a kill.
 
-A folder is made beside its place under a lock, then renamed, so its presence alone says that it is
+A folder is made beside its place under a lock, then renamed, so its presence means that it is
 complete. The kernel releases the lock of a process that dies; the next holder removes what that
 process left behind. It does not depend on what a folder contains.
 """

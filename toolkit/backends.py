@@ -61,6 +61,7 @@ def backend_files(backend: str) -> dict[str, Path]:
     return files
 
 
+@cache
 def code_digest(backend: str) -> str:
     """SHA-256 over path, length and bytes of each file to copy, in order."""
     total = hashlib.sha256()
@@ -90,9 +91,14 @@ def load_served(file: str) -> ModuleType:
     return module
 
 
-def _imported(path: Path) -> Iterator[str]:
+@cache  # a repository has a file in many steps, and parsing it takes milliseconds
+def _imported(path: Path) -> tuple[str, ...]:
     """Modules of the package that a file imports, as `errors` or `prompt/rendering`."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    return tuple(_imports(ast.parse(path.read_text(encoding="utf-8"))))
+
+
+def _imports(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module and not node.level:
             package, _, module = node.module.partition(".")
             if package == PACKAGE:

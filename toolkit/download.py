@@ -284,7 +284,7 @@ def _refusal(url: str, error: BaseException) -> SourceError:
     reason = getattr(error, "reason", None) or error
     return SourceError(
         f"{shown(url)} cannot be fetched: {reason}",
-        hint="what has come is kept: run it again to go on from there",
+        hint="the downloaded part is kept: run the command again to resume",
     )
 
 
@@ -307,7 +307,7 @@ def remote_bytes(remote: Remote) -> int | None:
     check_url(remote.url)
     request = urllib.request.Request(remote.url, method="HEAD", headers=dict(remote.headers))  # noqa: S310
     try:
-        # a plan goes on without the number, so it is asked once and does not wait long
+        # a plan continues without the number, so it is asked once and does not wait long
         with OPENER.open(request, timeout=_HEAD_TIMEOUT_S) as answer:
             return _total(answer, 0)
     except _FAULTS:

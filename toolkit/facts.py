@@ -26,7 +26,7 @@ class TextFacts(Facts):
     token_bytes: int = Field(default=0, exclude=True)
 
     def text_bytes(self, tokens: int) -> int | None:
-        """Bytes of text that so many tokens can hold at most; None when it is not known."""
+        """The most bytes of text that this many tokens can hold; None when it is not known."""
         return tokens * self.token_bytes or None
 
 

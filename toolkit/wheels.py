@@ -71,7 +71,7 @@ def _download(requirement: str, folder: Path, progress: Progress) -> None:
         located = _locate(requirement, Path(scratch, "report.json"), step)
         if located is not None:
             name, remote = located
-            # beside the scratch, so that a later run goes on from there
+            # beside the scratch, so that a later run continues from there
             partial = partial_wheel(requirement) / name
             download_all({partial: remote}, step)
             # only now: a folder without a wheel would be listed as a package that is kept

@@ -1,4 +1,4 @@
-"""The VAE's two stages: first both halves learn the pictures, then the decoder alone goes on.
+"""The VAE's two stages: first both halves learn the pictures, then the decoder alone continues.
 
 In the second stage the encoder, and so every latent, stays as it is, and latents are disturbed: the
 decoder learns to make clean pictures of what a U-Net gets slightly wrong. Text is not used.

@@ -1,7 +1,7 @@
 """One network's training as a resumable stage: optimizer, rate, average of weights, checkpoints.
 
 A stage's random numbers depend on its name, the seed and the step alone, so that a run that was
-broken off goes on as if it had not been. It does not know about what is learnt.
+broken off continues as if it had not been. It does not know about what is learnt.
 """
 
 import math

@@ -2,7 +2,7 @@
 
 A stranger's attempts beyond the limit wait for their turn, they are not refused: the right password
 always gets through. A browser in which somebody has signed in before holds the proof of it, which
-is valid for that name alone, and its attempts never wait for those of others (OWASP calls it a
+is valid only for that name, and its attempts never wait for those of others (OWASP calls it a
 device cookie). It does not know what a password is.
 """
 
@@ -24,7 +24,7 @@ _MAX_WAITING = 200
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """An attempt that may go on. `known`: it comes from a browser of this user.
+    """An attempt that may continue. `known`: it comes from a browser of this user.
 
     `counted` holds what it was counted for, until it turns out not to be a failure.
     """
@@ -49,7 +49,7 @@ class Attempts:
     _waiting: int = 0
 
     async def admit(self, name: str, subject: str, browser: str = "") -> Attempt:
-        """Waits until the attempt may go on. `browser`: the proof that `known_browser` returned.
+        """Waits until the attempt may continue. `browser`: the proof that `known_browser` returned.
 
         Raises RateLimited where too many wait already.
         """

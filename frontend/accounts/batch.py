@@ -169,8 +169,8 @@ class _Work:
             ]
         )
         self._purses.save()
-        add_usage(books, self._usage)
         memory = self._memory
+        add_usage(books, self._usage, memory.gateway_id)
         # emptied, not trimmed: what is missing is read with the next transaction
         if len(memory.counters) > MANY:
             memory.counters.clear()

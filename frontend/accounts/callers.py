@@ -18,6 +18,7 @@ from frontend.accounts.scopes import make_scope
 from frontend.accounts.throttle import Throttle
 from frontend.domain.audit import AuditLevel, AuditPolicy
 from frontend.domain.identity import Caller, Permission, Role
+from frontend.domain.labels import make_rules
 from frontend.errors import StoreUnavailable, Unauthorized
 from frontend.store import accounts as store
 from frontend.store.accounts import Owned
@@ -34,7 +35,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class _Entry:
-    """What the database said of a public id; `owned` of None: there is no such key."""
+    """What the database said about a public id; `owned` of None: there is no such key."""
 
     owned: Owned | None
     caller: Caller | None
@@ -130,7 +131,7 @@ class Callers:
         return True
 
     def _matches(self, entry: _Entry, credential: Credential, now_us: int) -> bool:
-        """Whether it is the key. Raises Unauthorized, whose text says why to its owner alone."""
+        """Whether it is the key. Raises Unauthorized, with the reason only for its owner."""
         if (owned := entry.owned) is None:
             return False
         # both are always compared, so that the time does not depend on a rotation
@@ -161,7 +162,7 @@ class Callers:
     def _read_done(self, public_id: str, task: "asyncio.Task[_Entry]") -> None:
         self._reading.pop(public_id, None)
         if not task.cancelled():
-            task.exception()  # it was raised to everyone who waits, if anyone still does
+            task.exception()  # it was raised to everyone who waits, if anyone still waits
 
     async def _load(self, public_id: str) -> _Entry:
         started_s = self.clock()
@@ -220,6 +221,7 @@ def caller_of(public_id: str, owned: Owned) -> Caller:
         owned.expires_at_us,
         None if owned.audit is None else AuditPolicy(_level(owned.audit), bool(owned.audit_strict)),
         owned.group_weight,
+        make_rules(owned.upstreams),
     )
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 PREFIX = "tt-"
 DEFAULT_GRACE_S, MAX_GRACE_S = 24 * 3600, 30 * 24 * 3600
-"""How long a key goes on working after it was replaced."""
+"""How long a key continues working after it was replaced."""
 _ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
 _SECRET_LENGTH = 43  # 62^43 > 2^256
 _ID_ALPHABET = string.ascii_lowercase + string.digits

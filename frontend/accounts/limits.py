@@ -46,13 +46,13 @@ class Limit:
 
     @property
     def key(self) -> Key:
-        """What its counter is stored under. Not the quota's id: a quota that is made again goes on
-        with what was used."""
+        """What its counter is stored under. Not the quota's id: a quota that is made again
+        continues with what was used."""
         return self.scope, self.subject, self.model, self.measure, self.window.name
 
     @property
     def is_brief(self) -> bool:
-        """Whether what it counts is over within a minute, or with the request."""
+        """Whether what it counts ends within a minute, or with the request."""
         return self.window.kind is Kind.RATE or self.measure is Measure.CONCURRENCY
 
     @property

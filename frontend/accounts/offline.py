@@ -1,4 +1,4 @@
-"""Goes on for a minute while the database is away, with this process's share of what was left.
+"""Continues for a minute while the database is away, with this process's share of what was left.
 
 Of every limit a process may use 1/N of what was left when the database was last seen, N being the
 gateways that were alive then. After a minute callers with limits are refused; those that pay with

@@ -138,7 +138,7 @@ class Pipeline:
         self._fail(error)
 
     def _fail(self, error: StoreUnavailable) -> None:
-        """Who waits goes on alone; what is to be given back is kept."""
+        """Requests that wait continue without it; what is to be given back is kept."""
         waiting = [one for one in self._asks if one.done is not None]
         self._asks = [one for one in self._asks if one.done is None][-_MAX_SETTLES:]
         for one in waiting:

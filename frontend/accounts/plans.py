@@ -35,7 +35,7 @@ class Subscription:
 
 
 def renew(subscription: Subscription, balance: Balance, now_us: int) -> list[Transfer]:
-    """Begins a new period where the last one is over: the rest expires, the plan's credits come.
+    """Begins a new period where the last one has ended: the rest expires, the plan's credits come.
 
     Time that goes back begins nothing.
     """

@@ -1,6 +1,6 @@
 """Grants from memory what is certain to fit, and has it written down with the next transaction.
 
-Only a gateway that is alone does so: it counts everything itself, so what its counters have left is
+Only a single gateway does so: it counts everything itself, so what its counters have left is
 left. What is granted here and not written yet counts as taken, and a limit for which a transaction
 decides just now is left to it. That no other gateway is alive must have been read within the last
 moment, and a new one waits as long before it serves. Everything else waits for its transaction.

@@ -1,7 +1,7 @@
 """The errors for limits that are reached, and a limit of its own for refused requests.
 
 A refused request costs nothing. But a caller who keeps sending what is refused is, after a while,
-refused from memory alone, so that it costs the database nothing either.
+refused from memory only, so that it costs the database nothing either.
 """
 
 from collections import OrderedDict
@@ -39,7 +39,7 @@ def refusal_of(refusal: Refusal | NoCredits, now_us: int) -> RateLimited:
         )
     text = f"the rate limit of {subject_of(limit)} is {amount}"
     if wait_us is None:
-        text += f", and this request alone needs {refusal.needed}; send a smaller one"
+        text += f", and this request needs {refusal.needed}; send a smaller one"
         return RateLimited(text, wait_us=None)
     again = (
         iso(refusal.now_us + wait_us) if wait_us > _LONG_US else f"in {wait_us / SECOND_US:.1f} s"

@@ -1,20 +1,18 @@
 """Usage by time, user, key and model, in any time zone. Pure but for the reads.
 
-Time is cut at the viewer's midnights or months, daylight saving included. The sums of UTC hours are
-used for all whole hours; where a cut falls within an hour (India, Nepal), that hour is read from
-the rows. So the parts of a range always add up to the range.
+Time is cut at the viewer's midnights or months, daylight saving included. The parts adjoin, so they
+always add up to the range.
 """
 
-from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from frontend.accounts.windows import DAY_US, HOUR_US, SECOND_US
 from frontend.errors import InvalidRequest
-from frontend.store.usage import UsageFilter, UsageStore
+from frontend.store.reports import Reports, UsageFilter
 
 INTERVALS = ("hour", "day", "month", "total")
 GROUPS = ("user_id", "key_id", "model", "group_id", "organisation_id")
@@ -81,26 +79,18 @@ def parts_of(question: Question) -> list[tuple[int, int]]:
 
 
 async def report(
-    store: UsageStore, question: Question, after: tuple[int, Sequence[str]] | None, most: int
+    reports: Reports, question: Question, after: tuple[int, Sequence[str]] | None, most: int
 ) -> list[dict[str, Any]]:
     """Rows in order of time and groups, after the row `after`; empty intervals are left out."""
-    rows: list[dict[str, Any]] = []
-    parts = parts_of(question)
-    hours = await store.hours(question.chosen)
-    for start_us, end_us in parts:
-        if after is not None and start_us < after[0]:
-            continue
-        # an interval without usage does not cost a query
-        first = bisect_right(hours, start_us - HOUR_US)
-        if first == len(hours) or hours[first] >= end_us:
-            continue
-        last = after[1] if after is not None and start_us == after[0] else None
-        chosen = replace(question.chosen, start_us=start_us, end_us=end_us)
-        for row in await store.sums(chosen, question.by, last, most - len(rows)):
-            local = datetime.fromtimestamp(start_us / SECOND_US, question.zone)
-            rows.append({"start_us": start_us, "start": local.isoformat(), **row})
-        if len(rows) >= most:
-            break
+    parts = [part for part in parts_of(question) if after is None or part[0] >= after[0]]
+    # a part that the page before ended with is read on; one that is not of this report is not
+    last = after[1] if after is not None and parts and parts[0][0] == after[0] else None
+    found = await reports.parts(question.chosen, parts, question.by, last, most)
+    rows = []
+    for row in found:
+        start_us = parts[row.pop("part")][0]
+        local = datetime.fromtimestamp(start_us / SECOND_US, question.zone)
+        rows.append({"start_us": start_us, "start": local.isoformat(), **row})
     return rows
 
 

@@ -11,7 +11,7 @@ _MEMBER = _INFER | {Permission.SELF}
 
 ADMIN = Role("admin", 10, frozenset(Permission))
 USER = Role("user", 1, _INFER)
-"""Of a key file alone: its callers have no account that they could manage."""
+"""Only of a key file: its callers have no account that they could manage."""
 SEEDED = {
     role.name: role
     for role in (

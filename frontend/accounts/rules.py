@@ -39,7 +39,7 @@ class Rules:
         return tuple(limit for limit in self.shared if limit.model in ("", model))
 
     def divided(self) -> "Rules":
-        """The same, with what is over soon in Redis."""
+        """The same, with what ends soon in Redis."""
         brief = tuple(limit for limit in self.limits if limit.is_brief)
         rest = tuple(limit for limit in self.limits if not limit.is_brief)
         return Rules(rest, self.payer, brief)

@@ -1,6 +1,6 @@
 """The sessions of people who sign in with a browser, from the first step to the end.
 
-The store has digests of tokens alone. A session ends when it was not used for a while, at the
+The store has only digests of tokens. A session ends when it was not used for a while, at the
 latest after its longest time, and with a new password. One that still lacks a step, such as a new
 password in place of a one-time one, is not a session yet: it opens nothing but that step.
 """

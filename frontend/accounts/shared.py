@@ -1,7 +1,7 @@
 """Rates and running requests that all gateways count together in Redis, in one step per request.
 
 Without Redis each gateway gives its share (`accounts.share`). What lasts longer than a minute
-(budgets, requests per day, credits) is counted in the database alone. How steps reach Redis is
+(budgets, requests per day, credits) is counted only in the database. How steps reach Redis is
 decided in `accounts.pipeline`.
 """
 

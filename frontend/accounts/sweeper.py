@@ -52,7 +52,7 @@ class Sweeper:
     _charged: list[UsageRow] = field(default_factory=list)
 
     async def join(self) -> None:
-        """Makes itself known, and waits until a gateway that took itself for alone knows it."""
+        """Registers this gateway, and waits until one that served alone has seen it."""
         with suppress(StoreUnavailable):
             await self._renew(self.clock())
             if self.memory.gateways > 1:
@@ -73,7 +73,7 @@ class Sweeper:
         """Once. Raises StoreUnavailable."""
         await self._renew(now_us)
         if self.folder is not None:
-            # of dead processes alone: a living one holds the locks of its own
+            # only of dead processes: a living one holds the locks of its own
             with closing(abandoned(self.folder)) as files:
                 while (lines := await next_abandoned(files)) is not None:
                     await self._recover(lines, now_us)

@@ -280,14 +280,18 @@ class Writer:
         """Finds the request that makes every transaction fail, one by one, and leaves it out."""
         if self._isolates and settles:
             self._settles.remove(settles[0])
-            _log.error("not settled, its reservation will be swept: %s", settles[0].row.request_id)
+            text, request_id = (
+                "not settled, its reservation will be swept: %s",
+                settles[0].row.request_id,
+            )
+            _log.error(text, request_id, extra={"id": request_id})
         self._isolates = bool(self._settles)
 
 
 def _given_back(one: Reserve, answer: Grant) -> Hold:
     """What a failed transaction has reserved after all is settled as if nothing had run."""
     hold = one.hold
-    # a hold of its own, since the request may go on with an offline grant
+    # a hold of its own, since the request may continue with an offline grant
     given_back = Hold(hold.row, hold.deadline_us, failed=hold.failed)
     given_back.parts[one.part] = answer.holds
     if one.is_first:

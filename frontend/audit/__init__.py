@@ -1,1 +1,1 @@
-"""Who asked what, when, and how it ended: one record for each request. SQL is in `store` alone."""
+"""Who asked what, when, and how it ended: one record for each request. Only `store` has SQL."""

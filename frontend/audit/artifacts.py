@@ -32,7 +32,7 @@ class Removal(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Artifacts:
-    """A folder. Its files are for this user alone."""
+    """A folder. Only this user can read its files."""
 
     folder: Path
 

@@ -1,8 +1,8 @@
-"""Removes records whose time is over, and leaves an event in the chain that proves what it removed.
+"""Removes records that have expired, and leaves an event in the chain that proves what it removed.
 
 The event of each group has counts and the SHA-256 of the removed records' lines, the oldest first,
 as an export writes them, so it can be compared with an export. Several gateways may purge at a
-time: each proves what it removed itself.
+time: each proves what it removed itself. The next purge ends one that was cut off (`audit.trail`).
 """
 
 import asyncio
@@ -12,10 +12,12 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from frontend.audit.artifacts import Artifacts, Removal
 from frontend.audit.search import line_of
+from frontend.audit.trail import Step, Trail, left_in
 from frontend.errors import StoreUnavailable
 from frontend.store.audit import AuditStore, Removed, first_id, moment_of
 
@@ -96,26 +98,43 @@ class Purge:
 
     async def run(self) -> dict[str, dict[str, Any]]:
         """Removes what is due; returns what was removed, by group. Raises StoreUnavailable."""
-        days, proofs = await self.days(), {}
+        days, proofs = await self.days(), await self._end_others()
         for group_id in await self.store.groups():
             before_us = self.now_us() - days(group_id) * DAY_US
-            proof = await self._purge(group_id, first_id(before_us))
-            if proof.records:
-                left = len(await self.store.older(group_id, first_id(before_us), 1))
-                proofs[group_id] = proof.details(before_us, left)
-                await self.prove(group_id, proofs[group_id])
-                _log.info("removed %d audit records of group '%s'", proof.records, group_id)
+            trail = Trail(self._trails)
+            is_done = False
+            try:
+                proof = await self._purge(group_id, before_us, trail)
+                if proof.records:
+                    left = len(await self.store.older(group_id, first_id(before_us), 1))
+                    proofs[group_id] = proof.details(before_us, left)
+                    await self.prove(group_id, proofs[group_id])
+                    _log.info("removed %d audit records of group '%s'", proof.records, group_id)
+                is_done = True
+            finally:
+                trail.close(done=is_done)
         if any(one["contents"] for one in proofs.values()):
             await self.store.forget()
         return proofs
 
-    async def _purge(self, group_id: str, before: int) -> Proof:
+    @property
+    def _trails(self) -> Path:
+        return self.artifacts.folder / "purging"
+
+    async def _purge(self, group_id: str, before_us: int, trail: Trail) -> Proof:
         proof = Proof()
+
+        def note(removed: Removed) -> None:
+            before = proof.details(before_us, 0) if proof.records else None
+            proof.add(removed)
+            digests = [digest for digest, _ in removed.artifacts]
+            first = removed.records[0].id
+            trail.write(Step(group_id, first, before, proof.details(before_us, 0), digests))
+
         while True:
-            removed = await self.store.remove(group_id, before, _PIECE)
+            removed = await self.store.remove(group_id, first_id(before_us), _PIECE, note)
             if not removed.records:
                 return proof
-            proof.add(removed)
             for digest, size in removed.artifacts:
                 removal = await asyncio.to_thread(self.artifacts.remove, digest)
                 proof.artifacts += removal is Removal.REMOVED
@@ -124,6 +143,35 @@ class Purge:
                 proof.waiting += removal is Removal.WAITING
                 proof.digests.append(digest)
             await asyncio.sleep(0)  # requests' records are written between two pieces
+
+    async def _end_others(self) -> dict[str, dict[str, Any]]:
+        """Ends the purges of processes that ended; what they removed, by group."""
+        proofs = {}
+        with left_in(self._trails) as left:
+            for path, step in left:
+                details = None if step is None else await self._end(step)
+                if step is not None and details is not None:
+                    proofs[step.group_id] = details
+                    await self.prove(step.group_id, details)
+                path.unlink(missing_ok=True)
+        return proofs
+
+    async def _end(self, step: Step) -> dict[str, Any] | None:
+        if await self.store.get(step.record_id) is not None:
+            details = step.before  # its last transaction was not committed
+        else:
+            details = step.after
+            for digest in step.digests:
+                if await self.store.owners_of(digest):
+                    continue
+                removal = await asyncio.to_thread(self.artifacts.remove, digest)
+                details["artifacts"] += removal is Removal.REMOVED
+                # also those that the purge had removed before it was cut off
+                details["artifacts_missing"] += removal is Removal.MISSING
+                details["artifacts_waiting"] += removal is Removal.WAITING
+                if len(details["artifact_digests"]) < _MOST_DIGESTS:
+                    details["artifact_digests"].append(digest)
+        return None if details is None else details | {"interrupted": True}
 
     async def _repeat(self) -> None:
         await asyncio.sleep(_FIRST_S)

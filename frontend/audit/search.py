@@ -36,14 +36,14 @@ class Search:
     async def find(
         self, record_id: int, user_id: str | None = None
     ) -> tuple[AuditRecord, AuditContent | None] | None:
-        """A record with its content; of that user alone."""
+        """A record with its content; only of that user."""
         record = await self.store.get(record_id)
         if record is None or (user_id is not None and record.user_id != user_id):
             return None
         return record, (await self.store.contents([record_id])).get(record_id)
 
     async def artifact(self, digest: str, user_id: str | None = None) -> tuple[str, bytes] | None:
-        """Media type and content of an artifact; of that user's requests alone.
+        """Media type and content of an artifact; only of that user's requests.
 
         Raises StoreUnavailable, NotFound.
         """

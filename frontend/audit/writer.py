@@ -174,7 +174,7 @@ class Writer:
     def _isolate(self, error: Exception) -> None:
         """Writes one by one what fails together, and gives up the record that is at fault."""
         if len(self._writing) == 1:
-            # its type alone: the text may quote the record
+            # only its type: the text may quote the record
             _log.error(
                 "an audit record was lost, request %s: %s",
                 self._writing[0].record.request_id, type(error).__name__,
@@ -262,7 +262,10 @@ def content_of(record: AuditRecord, capture: Capture, artifacts: Artifacts) -> A
         for media_type, file in capture.artifacts:
             extraction.keep(media_type, file)
     except OSError as error:
-        _log.error("artifacts of %s are not kept: %s", record.request_id, error.strerror)
+        _log.error(
+            "artifacts of a request are not kept: %s", error.strerror,
+            extra={"id": record.request_id},
+        )  # fmt: skip
         request = orjson.dumps(capture.body.decode("utf-8", "replace")).decode()
     answers = [
         {"prompt": prompt, "attempt": attempt, "index": index} | _joined(parts)

@@ -26,6 +26,8 @@ def read_caller(written: dict[str, Any]) -> Caller:
     parts["role"] = Role(**role, permissions=permissions)
     if (audit := written.get("audit")) is not None:
         parts["audit"] = AuditPolicy(AuditLevel(audit["level"]), audit["strict"])
+    # not there in a batch of an older release
+    parts["rules"] = tuple((name, tuple(values)) for name, values in written.get("rules", ()))
     return Caller(**{**written, **parts})
 
 

@@ -70,7 +70,7 @@ class Work:
             self._thread.shutdown(wait=False)
 
     async def fail(self, code: str, message: str) -> None:
-        """Ends it: the server cannot go on."""
+        """Ends it: the server cannot continue."""
         before = await self._load()
         if before.status not in FINISHED:
             problems = (LineError(code, message),)

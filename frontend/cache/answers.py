@@ -17,10 +17,11 @@ from frontend.cache.memory import MemoryEntries
 from frontend.domain.caching import CacheAsk, CachePolicy
 from frontend.domain.generation import Generation
 from frontend.domain.identity import Caller
+from frontend.domain.images import ImageRequest
 from frontend.domain.vectors import Embedding, Pairs
 from frontend.errors import StoreUnavailable
 
-Work = Generation | Embedding | Pairs
+Work = Generation | Embedding | Pairs | ImageRequest
 _AGAIN_S = 5.0
 _QUIET_S = 60.0
 _log = logging.getLogger(__name__)
@@ -92,7 +93,7 @@ class AnswerCache:
 
     @property
     def is_local(self) -> bool:
-        """Whether the entries are this process's alone."""
+        """Whether only this process has the entries."""
         return isinstance(self.entries, MemoryEntries)
 
     def policy_of(self, caller: Caller) -> CachePolicy:
@@ -168,6 +169,8 @@ class AnswerCache:
 
 def is_determined(work: Work) -> bool:
     """Whether the same request always has the same answer."""
+    if isinstance(work, ImageRequest):
+        return work.seed is not None
     if not isinstance(work, Generation):
         return True
     return work.sampling.temperature == 0 or work.sampling.seed is not None

@@ -8,12 +8,14 @@ import hashlib
 import hmac
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
+from itertools import accumulate
 from operator import attrgetter
 from typing import Any
 
 import orjson
 
 from frontend.domain.events import Event
+from frontend.domain.images import ImageResult
 from frontend.domain.vectors import Scores, Vectors
 
 Groups = list[list[Event]]
@@ -118,3 +120,24 @@ def read_scores(content: bytes) -> Scores | None:
     except (orjson.JSONDecodeError, TypeError, ValueError):
         return None
     return Scores(values, tokens) if content[:1] == b"s" else None
+
+
+def write_images(images: ImageResult) -> bytes:
+    """The files with their sizes and the count of tokens."""
+    head = [images.prompt_tokens, *map(len, images.files)]
+    return b"i" + orjson.dumps(head) + b"\n" + b"".join(images.files)
+
+
+def read_images(content: bytes) -> ImageResult | None:
+    """The opposite of `write_images`; None for anything else."""
+    head, _, raw = content[1:].partition(b"\n")
+    try:
+        tokens, *sizes = orjson.loads(head)
+    except (orjson.JSONDecodeError, TypeError, ValueError):
+        return None
+    numbers = all(type(one) is int and one >= 0 for one in (tokens, *sizes))
+    if content[:1] != b"i" or not sizes or not numbers or sum(sizes) != len(raw):
+        return None
+    ends = [*accumulate(sizes)]
+    files = [raw[end - size : end] for size, end in zip(sizes, ends, strict=True)]
+    return ImageResult(files, tokens)

@@ -13,6 +13,7 @@ import orjson
 
 from frontend.domain.generation import Generation
 from frontend.domain.identity import Caller
+from frontend.domain.images import ImageRequest
 from frontend.domain.sampling import Sampling
 from frontend.domain.vectors import Embedding, Pairs
 
@@ -34,7 +35,7 @@ def owner_of(caller: Caller, scope: str) -> str:
     return f"{scope}:{owner}" if owner else ""
 
 
-def key_of(owner: str, model: str, work: Generation | Embedding | Pairs) -> bytes:
+def key_of(owner: str, model: str, work: Generation | Embedding | Pairs | ImageRequest) -> bytes:
     """`model`: its name and everything that tells one of its versions from another."""
     kind = type(work).__name__
     parts = _generation(work) if isinstance(work, Generation) else _fields(work)
@@ -60,7 +61,7 @@ def _number(name: str, value: Any) -> Any:
     return float(value) if name in _FLOATS and value is not None else value
 
 
-def _fields(work: Embedding | Pairs) -> list[Any]:
+def _fields(work: Embedding | Pairs | ImageRequest) -> list[Any]:
     return [getattr(work, one.name) for one in fields(work) if one.name != "params"]
 
 

@@ -25,7 +25,7 @@ _ALL = 1000
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a command prints: rows with these columns, or a secret alone. `--json` prints it all."""
+    """What a command prints: rows with these columns, or only a secret. `--json` prints it all."""
 
     shown: Shown | list[Shown]
     columns: tuple[str, ...] = ()
@@ -98,7 +98,7 @@ def _print(answer: Answer, *, as_json: bool) -> None:
         for line in _table(rows, answer.columns):
             sys.stdout.write(f"{line}\n")
     if answer.note:
-        # on stderr, so that the output is the secret alone and can be piped
+        # on stderr, so that the output is only the secret and can be piped
         sys.stderr.write(f"{answer.note}\n")
 
 

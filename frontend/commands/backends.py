@@ -22,10 +22,11 @@ if TYPE_CHECKING:
 _COLUMNS = ("id", "name", "url", "engine", "max_concurrent", "enabled", "draining")
 _FIELDS = (
     "name", "url", "engine", "max_concurrent", "max_num_seqs", "gpu_memory_gb", "priority",
-    "external", "groups", "api_key_env", "api_key_file",
+    "external", "groups", "labels", "api_key_env", "api_key_file",
 )  # fmt: skip
 _EDITS = (
     "max_concurrent", "max_num_seqs", "gpu_memory_gb", "priority", "external", "enabled", "groups",
+    "labels",
     "api_key_env", "api_key_file", "revision",
 )  # fmt: skip
 
@@ -44,6 +45,7 @@ def main(arguments: Sequence[str]) -> int:
     register.add_argument("--priority", type=int, default=0, help="1 adds 10 points to its score")
     register.add_argument("--external", action="store_true", help="prompts leave the site")
     register.add_argument("--group", dest="groups", action="append", help="id of a group; repeat")
+    _add_labels(register)
     register.add_argument("--api-key-env", help="variable with the key; ends with _API_KEY")
     register.add_argument("--api-key-file", help="file with the key in the gateway's backend_keys")
     change = add_command(commands, "set", "change a registered upstream", _set)
@@ -56,6 +58,7 @@ def main(arguments: Sequence[str]) -> int:
     change.add_argument("--external", action=flags, help="whether prompts leave the site")
     change.add_argument("--enabled", action=flags, help="whether it gets requests")
     change.add_argument("--group", dest="groups", action="append", help="id of a group; repeat")
+    _add_labels(change)
     change.add_argument("--api-key-env", help="variable with the key; ends with _API_KEY")
     change.add_argument("--api-key-file", help="file with the key in the gateway's backend_keys")
     change.add_argument("--revision", help="change nothing unless this is its revision")
@@ -74,6 +77,22 @@ def main(arguments: Sequence[str]) -> int:
             waits = "seconds to wait for its requests (default: 0)"
             command.add_argument("--wait-s", type=_seconds, default=0.0, help=waits)
     return run_command(parser.parse_args(arguments))
+
+
+def _add_labels(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--label", dest="labels", action=_Label, metavar="NAME=VALUE",
+        help="a label, such as region=eu; repeat for several",
+    )  # fmt: skip
+
+
+class _Label(argparse.Action):
+    """Collects labels by their names."""
+
+    def __call__(self, _: Any, namespace: Any, values: Any, __: Any = None) -> None:
+        name, _, value = values.partition("=")
+        given = getattr(namespace, self.dest) or {}
+        setattr(namespace, self.dest, {**given, name: value})
 
 
 def _count(text: str) -> int | str:

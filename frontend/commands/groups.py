@@ -2,7 +2,7 @@
 
 import argparse
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from frontend.accounts.directory.actor import OPERATOR
 from frontend.commands.accounts import (
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from frontend.accounts.directory.directory import Directory
 
 _GROUP = ("id", "name", "organisation_id", "weight", "audit", "disabled")
-_AUDIT = ("audit", "audit_strict", "audit_days")
+_POLICIES = ("audit", "audit_strict", "audit_days")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -33,11 +33,11 @@ def main(arguments: Sequence[str]) -> int:
     create.add_argument("name", help="the name, unique in its organisation")
     create.add_argument("--organisation", help="its organisation's name or id (default: 'default')")
     create.add_argument("--weight", type=weight, default=1, help="share in the scheduler")
-    _add_audit(create)
+    _add_policies(create)
     edit = add_command(commands, "edit", "edit a group", _edit_group)
     edit.add_argument("--name")
     edit.add_argument("--weight", type=weight, help="share in the scheduler")
-    _add_audit(edit)
+    _add_policies(edit)
     edit.add_argument("--disabled", action=argparse.BooleanOptionalAction)
     delete = add_command(commands, "delete", "delete an empty group", _delete_group)
     for each in (edit, delete):
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str]) -> int:
     return run_command(parser.parse_args(arguments))
 
 
-def _add_audit(command: argparse.ArgumentParser) -> None:
+def _add_policies(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--audit", choices=("none", "metadata", "full"), help="what the audit keeps of its requests"
     )
@@ -55,6 +55,22 @@ def _add_audit(command: argparse.ArgumentParser) -> None:
         help="refuse requests whose audit records could be lost",
     )
     command.add_argument("--audit-days", type=_days, help="days until audit records are removed")
+    command.add_argument(
+        "--upstreams",
+        nargs="+",
+        metavar="LABEL=VALUE,…",
+        help="labels that upstreams of its prompts must have, such as site=local; or 'any'",
+    )
+
+
+def _policies(options: argparse.Namespace) -> dict[str, Any]:
+    values = given(options, *_POLICIES)
+    if options.upstreams == ["any"]:
+        values["upstreams"] = None
+    elif options.upstreams is not None:
+        pairs = (one.partition("=") for one in options.upstreams)
+        values["upstreams"] = {name: allowed.split(",") for name, _, allowed in pairs}
+    return values
 
 
 def _days(text: str) -> int:
@@ -73,14 +89,14 @@ async def _create_group(directory: "Directory", options: argparse.Namespace) -> 
     if options.organisation is not None:
         parent = (await find_organisation(directory, options.organisation)).id
     made = await directory.groups.create(
-        OPERATOR, options.name, parent, options.weight, **given(options, *_AUDIT)
+        OPERATOR, options.name, parent, options.weight, **_policies(options)
     )
     return Answer(show_group(made), _GROUP)
 
 
 async def _edit_group(directory: "Directory", options: argparse.Namespace) -> Answer:
     one = await find_group(directory, options.group)
-    values = given(options, "name", "weight", "disabled", *_AUDIT)
+    values = given(options, "name", "weight", "disabled") | _policies(options)
     return Answer(show_group(await directory.groups.edit(OPERATOR, one.id, values)), _GROUP)
 
 

@@ -42,7 +42,7 @@ def main(arguments: Sequence[str]) -> int:
     requests.add_argument("--status", help="pending, approved, refused or expired")
     approve = add_command(commands, "approve", "grant a request for more", _approve)
     approve.add_argument("--amount", type=int, help="another amount than the one asked for")
-    approve.add_argument("--permanent", action="store_true", help="for good, not as asked for")
+    approve.add_argument("--permanent", action="store_true", help="grant it without an end")
     refuse = add_command(commands, "refuse", "refuse a request for more", _refuse)
     refuse.add_argument("--note", default="", help="the reason, for the user")
     for each in (approve, refuse):

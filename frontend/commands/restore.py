@@ -17,7 +17,8 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="triton-gateway restore",
         description="Replace what the database holds by a backup, or change nothing if that fails."
-        " Stop the gateways before. A backup of SQLite fits PostgreSQL, and the other way round.",
+        " Stop the gateways before. A backup of SQLite can be restored into PostgreSQL, and vice"
+        " versa.",
     )
     parser.add_argument("file", type=Path, help="a file of `triton-gateway backup`")
     what = parser.add_mutually_exclusive_group()

@@ -115,5 +115,5 @@ async def _reset(directory: "Directory", options: argparse.Namespace) -> Answer:
 async def _reset_factor(directory: "Directory", options: argparse.Namespace) -> Answer:
     user = await find_user(directory, options.user)
     await directory.factors.reset(OPERATOR, user.id)
-    note = f"Removed the second factor of '{user.name}'; the password alone signs in now."
+    note = f"Removed the second factor of '{user.name}'; the password is enough to sign in now."
     return Answer({"id": user.id, "second_factor": False}, note=note)

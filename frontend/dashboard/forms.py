@@ -105,7 +105,7 @@ class Forms:
 
     async def arrive(self, client: Client, begun: Begun) -> list[Header]:
         """The cookies of a session that begins."""
-        # the session that the browser had, if any, does not go on beside the new one
+        # the session that the browser had, if any, does not continue beside the new one
         if before := self.cookie(client, "session"):
             await self.sessions.end(before)
         age_s, csrf = self.sessions.lifetimes.longest_s, csrf_of(begun.token.encode())

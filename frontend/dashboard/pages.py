@@ -2,7 +2,7 @@
 
 A page has no inline script and no inline style, and loads nothing from anywhere else; its policy
 says so to the browser. Values are escaped by Jinja2. The digest of all static files is a part of
-their addresses, so that a browser keeps them for good and still loads those of a new release.
+their addresses, so that a browser keeps them and still loads those of a new release.
 """
 
 import hashlib
@@ -31,6 +31,9 @@ _KINDS = {
 }
 _SAFE = [(b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer")]
 PAGE = [*_SAFE, (b"content-security-policy", _POLICY.encode()), (b"cache-control", b"no-store")]
+_NOWHERE = (
+    "There is no page at this address. Check it for a typing error, or choose one of these pages."
+)
 _FILE = [*_SAFE, (b"cache-control", b"public, max-age=31536000, immutable")]
 
 
@@ -63,10 +66,10 @@ async def respond(
 
 
 def error_page(status: int, text: str, request_id: str) -> tuple[bytes, list[tuple[bytes, bytes]]]:
-    """The page of an error, and its headers."""
+    """The page of an error, and its headers. An empty text: the address leads nowhere."""
     titles = {403: "No access", 404: "Page not found", 429: "Too many requests"}
     title = titles.get(status, "The gateway cannot show this page")
-    said = f"{text[:1].upper()}{text[1:]}."
+    said = f"{text[:1].upper()}{text[1:]}." if text else _NOWHERE
     page = render("error.html", title=title, text=said, status=status, id=request_id)
     return page, [(b"vary", b"accept, cookie"), *PAGE]
 

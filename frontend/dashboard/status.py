@@ -3,6 +3,7 @@
 Nothing of a caller is on it, and names of models only where they are not secret.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -67,6 +68,9 @@ class StatusRoutes:
             url=url,
             ready=self.path.fleet.is_ready and not self.path.draining,
             draining=self.path.draining,
+            running=self.path.queue.running,
+            waiting=self.path.queue.waiting,
+            wait_s=math.ceil(self.path.queue.expected_wait_s),
             lines=list(self._lines()) if self.names else None,
             calls=list(self._calls(url)),
             days=days,

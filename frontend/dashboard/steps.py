@@ -46,7 +46,7 @@ class StepRoutes:
             await self.forms.sessions.signins.refuse(refused, source)
             await self._refuse(client, "code.html", error)
             return
-        # this step is over: its token must not lead to a second session
+        # this step has ended: its token must not lead to a second session
         await self.forms.sessions.end(self.forms.cookie(client, "step"))
         await self.forms.go_on(client, await self.forms.sessions.go_on(pending, source))
 

@@ -43,7 +43,7 @@ def about(
     """What a field means, and the words of its errors where the type's own do not say it.
 
     `must_be` completes "must be …, not 5"; `says` replaces all of that. `missing` says that the
-    field is required. `reason` follows "is not supported: ". `unknown` is what is said of a text
+    field is required. `reason` follows "is not supported: ". `unknown` is what is said about a text
     or tag that is not declared, and the error's code. `shown_as` are the types that the
     OpenAPI document shows.
     """

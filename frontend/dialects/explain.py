@@ -234,6 +234,12 @@ def _check_bounds(
     elif isinstance(info, inspect.IntType | inspect.FloatType):
         if (info.ge is not None and value < info.ge) or (info.le is not None and value > info.le):
             raise refuse(path, f"is {value}, it must be {_bounds(widest)}")
+    elif isinstance(info, inspect.StrType):
+        if info.min_length is not None and len(value) < info.min_length:
+            raise _wrong(path, extra) or refuse(path, "must not be empty")
+        if info.max_length is not None and len(value) > info.max_length:
+            text = f"has {len(value):,} characters, more than the {info.max_length:,} allowed"
+            raise _wrong(path, extra) or refuse(path, text)
     elif isinstance(info, inspect.ListType):
         if info.min_length is not None and len(value) < info.min_length:
             raise _wrong(path, extra) or refuse(path, "must not be empty")

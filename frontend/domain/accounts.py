@@ -30,6 +30,8 @@ class Group:
     """How much of its requests is kept; None: as the settings say, also for the two below."""
     audit_strict: bool | None = None
     audit_days: int | None = None
+    upstreams: dict[str, list[str]] | None = None
+    """The values that labels of upstreams may have for its prompts; None: every upstream."""
 
 
 @dataclass(frozen=True, slots=True)

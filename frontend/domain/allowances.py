@@ -25,7 +25,7 @@ class Quota:
 
 @dataclass(frozen=True, slots=True)
 class QuotaRequest:
-    """A user's request for more. `expires_at_us`: until when; None: for good."""
+    """A user's request for more. `expires_at_us`: until when; None: without an end."""
 
     id: str
     user_id: str

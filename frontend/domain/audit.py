@@ -1,6 +1,6 @@
 """What the audit keeps of requests: the policy of a group, and what is captured while one runs.
 
-Plain data. Only a policy of `full` keeps any text; `metadata` has the content's digest alone.
+Plain data. Only a policy of `full` keeps any text; `metadata` has only the content's digest.
 """
 
 import enum

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 
 from frontend.domain.audit import AuditPolicy
+from frontend.domain.labels import Rules
 
 Network = IPv4Network | IPv6Network
 
@@ -84,6 +85,8 @@ class Caller:
     """Of the caller's group; None: as the settings say."""
     group_weight: int = 1
     """The group's share in the scheduler."""
+    rules: Rules = ()
+    """Of the caller's group: the labels of the upstreams that its prompts may be sent to."""
 
 
 ANONYMOUS = Caller(

@@ -71,7 +71,7 @@ class Outcome:
     is_authenticated: bool = False
     is_audited: bool = True
     is_view: bool = False
-    """Whether a person looks at a page: the audit keeps it only if it is refused."""
+    """Whether a page or a monitor looks at something: the audit keeps it only if it is refused."""
     has_audit_place: bool = False
     """Whether the audit has reserved room for its record."""
     capture: Capture | None = None
@@ -96,7 +96,7 @@ class Outcome:
     names: Mapping[str, str] = field(default_factory=dict)
     """The caller's names of fields, by their canonical names."""
     cleanup: ExitStack = field(default_factory=ExitStack)
-    """Called when the request is over."""
+    """Called when the request has ended."""
 
     @property
     def is_cached(self) -> bool:

@@ -30,10 +30,10 @@ class Step:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """The call is over, with an error or without."""
+        """The call has ended, with an error or without."""
 
     def begin(self, upstream: str, engine: str, *, external: bool) -> None:
-        """The wait is over. `external`: the upstream is outside the site."""
+        """The wait has ended. `external`: the upstream is outside the site."""
 
     def saw(self, events: list[Event]) -> None:
         """Events of a generation that came together."""

@@ -1,7 +1,7 @@
 """How the operator describes an upstream: where it is, what it runs, and what may be sent to it."""
 
 import hashlib
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, field
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Len
@@ -34,7 +34,7 @@ class TensorNames:
 
 @dataclass(frozen=True, slots=True)
 class ServedModel:
-    """What the operator says of one model. `own`: its name at the upstream, where it is another.
+    """What the operator says about one model. `own`: its name at the upstream, where it is another.
 
     For a Triton's models of other builders, `chat_template` and `tokenizer` name a format or files
     in the folder of the setting `model_files`.
@@ -59,7 +59,7 @@ class ServedModel:
 class UpstreamEntry:
     """One upstream. `max_concurrent`: requests at once; `external`: prompts leave the site;
     `groups`: the ids of the groups that may use it, all if empty; `models`: empty for all that the
-    server lists."""
+    server lists; `labels`: what the rules of groups are about."""
 
     __pydantic_config__ = _FORBID
 
@@ -74,6 +74,7 @@ class UpstreamEntry:
     groups: tuple[str, ...] = ()
     models: tuple[ServedModel, ...] = ()
     enabled: bool = True
+    labels: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +99,7 @@ class Backend:
     draining_at_us: int | None
     refreshed_at_us: int
     created_at_us: int
+    labels: dict[str, str] | None = None
 
     @property
     def revision(self) -> str:

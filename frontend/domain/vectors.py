@@ -16,7 +16,7 @@ class Embedding:
 
     @classmethod
     def of_ids(cls, ids: list[list[int]], truncate: bool) -> "Embedding":
-        """Texts that are known by their tokens alone."""
+        """Texts of which only the tokens are known."""
         return cls([""] * len(ids), truncate, ids)
 
     def split(self, size: int) -> "list[Embedding]":

@@ -15,15 +15,18 @@ from frontend.cache.entries import (
     Groups,
     join_groups,
     read_events,
+    read_images,
     read_scores,
     read_vectors,
     write_group,
+    write_images,
     write_scores,
     write_vectors,
 )
 from frontend.domain.caching import CACHE, NOT_ASKED, CacheUse
 from frontend.domain.events import Event, Events
 from frontend.domain.generation import Generation
+from frontend.domain.images import ImageRequest, ImageResult
 from frontend.domain.models import Model
 from frontend.domain.usage import Usage, UsageCount
 from frontend.domain.vectors import Embedding, Pairs, Scores, Vectors
@@ -38,6 +41,7 @@ _KINDS = {
     Generation: read_events,
     Embedding: read_vectors,
     Pairs: read_scores,
+    ImageRequest: read_images,
 }
 
 
@@ -84,7 +88,7 @@ class CachedWork:
         policy = self.cache.policy_of(self.run.request.caller)
         return policy.mode == "deterministic" or self.use.ask != NOT_ASKED
 
-    async def find(self, slot: Slot, work: Work) -> Groups | Vectors | Scores | None:
+    async def find(self, slot: Slot, work: Work) -> Groups | Vectors | Scores | ImageResult | None:
         """The answer that was kept, if one may be read."""
         if not slot.reads:
             self._bypass()
@@ -184,6 +188,23 @@ class CachedWork:
             return slot, None
         await self.charge(Usage(found.prompt_tokens), slot.price)
         return slot, found
+
+    async def images(
+        self, work: ImageRequest, tokens: int
+    ) -> tuple[Slot | None, ImageResult | None]:
+        """Where the images belong, and those that were kept. `tokens`: those that the images count
+        as; 0 for a preview, which is a part of its image."""
+        slot = self.slot(work)
+        found = None if slot is None else await self.find(slot, work)
+        if slot is None or not isinstance(found, ImageResult):
+            return slot, None
+        if tokens:
+            await self.charge(Usage(found.prompt_tokens, completion_tokens=tokens), slot.price)
+        return slot, found
+
+    async def keep_images(self, slot: Slot, images: ImageResult) -> None:
+        """Keeps images."""
+        await self.keep(slot, write_images(images))
 
     async def keep_vectors(self, slot: Slot, vectors: Vectors) -> None:
         """Keeps vectors."""

@@ -1,7 +1,8 @@
-"""Tool calls of a reply, handed out whole or not at all.
+"""Tool calls of a reply: each is complete or not sent at all.
 
-Whatever ends a reply may cut its last call. A client would run it, or fail to read it, so each call
-is held back until its arguments are a JSON object; one that never becomes one is text. Pure.
+A reply that ends early may cut its last call. A client would run it, or fail to parse it, so each
+call is held back until its arguments are a JSON object; a call that stays incomplete becomes text.
+Pure.
 """
 
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ _OPENING, _CLOSING = frozenset("{["), frozenset("}]")
 
 
 class CallBuffer:
-    """Events of one generation, in order, with their calls made whole."""
+    """Events of one generation, in order, with complete calls only."""
 
     def __init__(self) -> None:
         self._calls: dict[int, _Calls] = {}
@@ -41,13 +42,13 @@ class CallBuffer:
 
 
 def _ended_itself(event: Event) -> bool:
-    """Whether the model was through: neither a limit nor a stop string cut it."""
+    """Whether the model had finished: neither a limit nor a stop string cut it."""
     return event.finish_reason in ("stop", "tool_calls") and not isinstance(event.stop_reason, str)
 
 
 @dataclass(slots=True)
 class _Calls:
-    """The calls of one completion: `count` were handed out, one was `cut`: `unread` is its text."""
+    """The calls of one completion: `count` were sent, one was `cut`: `unread` is its text."""
 
     count: int = 0
     cut: bool = False

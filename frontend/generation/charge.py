@@ -73,7 +73,7 @@ class Charge:
             background=request.background_s is not None,
             size_bytes=expected.size_bytes,
             estimate=estimate if expected.answers else None,
-            # without a key all callers are one, and a request that has begun goes on
+            # without a key all callers are one, and a request that has begun continues
             bounded=caller is not ANONYMOUS and not self._jobs,
         )
         self._jobs.append(job)
@@ -92,7 +92,7 @@ class Charge:
                 tokens = usage.completion_tokens // self._answers
                 self.tariff.outputs.add(self.request.user, jobs[0].resource, tokens)
         else:
-            # who leaves before the first token has had its prompt computed
+            # the prompt of a client that leaves before the first token was computed
             actual = self.tariff.weights.estimate(self._prompts) if gone else 0
         if len(jobs) == 1:
             self.queue.settle(jobs[0], actual)

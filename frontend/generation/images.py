@@ -16,11 +16,32 @@ if TYPE_CHECKING:
 
 
 async def draw(run: "Run", image: ImageRequest) -> ImageResult:
-    """PNG files. A preview is a part of its image, so it is not counted."""
-    is_preview = image.stop_after is not None
-    accepts = frozenset({Input.PREVIEWS}) if is_preview else frozenset[Input]()
-    run.suit(run.need(None, accepts))
+    """PNG files, from the cache or an upstream. A preview is a part of its image, so it is not
+    counted."""
+    run.suit(run.need(None, _accepts(image)))
     sizes.check_image(run.model, image)
+    if (cached := run.cached) is None:
+        return await _draw(run, image)
+    slot, result = await cached.images(image, 0 if _is_preview(image) else patches(image))
+    if result is None:
+        result = await _draw(run, image)
+        if slot is not None:
+            await cached.keep_images(slot, result)
+    elif (capture := run.request.outcome.capture) is not None:
+        capture.add_artifacts(result.files, "image/png")
+    return result
+
+
+def _is_preview(image: ImageRequest) -> bool:
+    return image.stop_after is not None
+
+
+def _accepts(image: ImageRequest) -> frozenset[Input]:
+    return frozenset({Input.PREVIEWS}) if _is_preview(image) else frozenset()
+
+
+async def _draw(run: "Run", image: ImageRequest) -> ImageResult:
+    is_preview = _is_preview(image)
     number = next(run.attempts)
     if run.cover is not None and run.cover.is_needed and not is_preview:
         texts = [image.prompt, image.negative_prompt or ""]
@@ -35,7 +56,7 @@ async def draw(run: "Run", image: ImageRequest) -> ImageResult:
 
     suffix = f"-{number}" if number else ""
     expected = replace(expected_texts([image.prompt]), output=patches(image))
-    need = run.need(None, accepts, "generate_content")
+    need = run.need(None, _accepts(image), "generate_content")
     result = await run.call(draw, need, expected, suffix)
     if (capture := run.request.outcome.capture) is not None:
         capture.add_artifacts(result.files, "image/png")

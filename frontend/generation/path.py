@@ -34,7 +34,7 @@ from frontend.upstreams.placement import NOTHING, Need, Place, Places
 from frontend.upstreams.protocol import Call
 
 CLIENT_GONE = 499
-"""What usage says of a request whose client went away, as nginx does."""
+"""What usage says about a request whose client went away, as nginx does."""
 
 
 @dataclass(slots=True)
@@ -115,8 +115,8 @@ class Path:
         """The model, and the canary that shares its name's requests."""
         scope, rule, chosen = request.caller.scope, self.shares.find(name), None
         if rule is not None:
-            group = request.caller.group
-            need = Need(group=group, local=self.policy.is_local(group))
+            group, rules = request.caller.group, request.caller.rules
+            need = Need(group=group, local=self.policy.is_local(group), rules=rules)
             chosen = self.shares.choose(rule, request, request.session, need, capability)
         if rule is None or chosen is None:
             model = require_model(scope, name, await self.fleet.find(name))
@@ -229,7 +229,7 @@ class Path:
         self.queue.drain()
 
     def abandon(self) -> None:
-        """Ends everything that waits or runs with an error that says why: the drain is over."""
+        """Ends what waits or runs with an error that says why: its time to finish has passed."""
         self.drain()
         self.queue.refuse_waiting()
         self.fleet.abandon()

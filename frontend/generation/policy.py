@@ -44,7 +44,7 @@ def check_generation(policy: Policy, model: Model, generation: Generation) -> No
     if generation.tools is not None and Input.TOOLS not in model.accepts:
         raise InvalidRequest(
             f"the model '{model.name}' does not support tools; if an older toolkit built it,"
-            " rebuild its repository",
+            " rebuild its repository; if another builder did, declare a 'chat_template' with tools",
             param="tools",
             code="model_not_supported",
         )

@@ -259,9 +259,9 @@ class Run:
     ) -> Need:
         """What the request needs of its upstream."""
         group = self.request.caller.group
-        local = self.path.policy.is_local(group)
+        local, rules = self.path.policy.is_local(group), self.request.caller.rules
         if generation is None:
-            return Need(accepts, group=group, local=local, operation=operation)
+            return Need(accepts, group=group, local=local, operation=operation, rules=rules)
         if generation.images:
             accepts |= {Input.IMAGES}
         if generation.tools is not None:
@@ -271,7 +271,7 @@ class Run:
         session = generation.session or self.request.session
         # another user's session of the same name is another one
         named = f"{self.request.user}/{session}" if session else ""
-        return Need(accepts, generation, tokens, group, local, operation, named)
+        return Need(accepts, generation, tokens, group, local, operation, named, rules)
 
     def _check(self, generations: list[Generation]) -> None:
         """Raises InvalidRequest before anything waits for a slot."""

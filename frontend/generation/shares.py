@@ -1,6 +1,6 @@
 """Which of several models gets a request for the name that they share, and how each of them does.
 
-The choice depends on the user or the session alone: the same one gets the same model while the
+The choice depends only on the user or the session: the same one gets the same model while the
 shares and the models stay as they are. What a model cannot serve goes to another one before shares
 count. It does not know where shares are stored; `withdraw` is called once for a model that failed.
 """

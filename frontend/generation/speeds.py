@@ -31,7 +31,7 @@ class Stopwatch:
             self._first_s, self._first_tokens = self._last_s, sum(self._tokens.values())
 
     def stop(self) -> None:
-        """The generation is over; one without events is not counted."""
+        """The generation has ended; one without events is not counted."""
         if self._first_s:
             tokens = sum(self._tokens.values()) - self._first_tokens
             for speed in self._speeds:

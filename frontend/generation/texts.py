@@ -134,7 +134,7 @@ class Texts:
                 events = [calls.complete(e) for e in map(_without_failure, group) if e is not None]
                 for event in events:
                     if not event.prompt_tokens:
-                        # it counts at the end, or not at all; who leaves before has used them
+                        # upstreams may count at the end, or never; clients may leave earlier
                         prompt = prompt or sizes.estimate(generation)
                         event.prompt_tokens, event.estimated = prompt, True
                     self.run.count.see(number, event, attempt)

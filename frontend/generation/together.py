@@ -1,6 +1,6 @@
 """Texts of several requests, embedded in one call: requests that wait for the same model share it.
 
-A text that comes alone is sent without a delay. While calls run, others collect; they are sent when
+A single text is sent without a delay. While calls run, others collect; they are sent when
 a call ends or the first of them has waited for `delay_s`. Owners take turns in a call, and an input
 that is refused fails only its own request.
 """
@@ -80,7 +80,7 @@ class _Line:
             self._leave(one)
 
     def _leave(self, one: _Waiting) -> None:
-        """A request that is over does not wait any more; a call that has it goes on for others."""
+        """A request that has ended does not wait any more; its call continues for the others."""
         if (line := self._owners.get(one.owner)) is not None and one in line:
             line.remove(one)
             if not line:

@@ -11,7 +11,21 @@ from frontend.telemetry.metrics import Metrics
 
 def watch(metrics: Metrics, path: Path, folder: FilePath) -> None:
     """Has `metrics` read the parts of a gateway; `folder` holds its own files."""
-    fleet, ledger = path.fleet, path.ledger
+    _watch_upstreams(metrics, path)
+    _watch_queue(metrics, path)
+    _watch_models(metrics, path)
+    metrics.watch(
+        "disk_free_bytes", "Free space where the gateway's own files are",
+        lambda: shutil.disk_usage(_existing(folder)).free,
+    )  # fmt: skip
+    metrics.watch(
+        "disk_size_bytes", "Size of the disk that they are on",
+        lambda: shutil.disk_usage(_existing(folder)).total,
+    )  # fmt: skip
+
+
+def _watch_upstreams(metrics: Metrics, path: Path) -> None:
+    fleet = path.fleet
     metrics.watch(
         "upstream_up", "Whether an upstream answered the last poll",
         lambda: {one.name: float(one.registry.is_reachable) for one in fleet.members}, "upstream",
@@ -32,7 +46,10 @@ def watch(metrics: Metrics, path: Path, folder: FilePath) -> None:
         "upstream_breakers", "Models whose circuit breaker at an upstream is not closed",
         lambda: {one.name: len(one.broken) for one in fleet.members}, "upstream",
     )  # fmt: skip
-    queue = path.queue
+
+
+def _watch_queue(metrics: Metrics, path: Path) -> None:
+    queue, ledger = path.queue, path.ledger
     metrics.watch(
         "fair_share_jain", "Jain's index of the users who wait; 1: perfectly fair",
         lambda: jain_of(queue), mode="livemin",
@@ -46,6 +63,15 @@ def watch(metrics: Metrics, path: Path, folder: FilePath) -> None:
         lambda: longest_wait_s(queue), mode="livemax",
     )  # fmt: skip
     metrics.watch(
+        "backlog", "What waits to be written, by queue",
+        lambda: {"ledger": 0 if ledger is None else ledger.backlog}, "queue",
+    )  # fmt: skip
+    metrics.watch("draining", "Whether new requests are refused", lambda: float(path.draining))
+
+
+def _watch_models(metrics: Metrics, path: Path) -> None:
+    fleet = path.fleet
+    metrics.watch(
         "models", "Models by state: ready, or seen before and not ready now",
         lambda: {"ready": len(fleet.models), "absent": len(fleet.absent)}, "state",
     )  # fmt: skip
@@ -53,24 +79,11 @@ def watch(metrics: Metrics, path: Path, folder: FilePath) -> None:
         "canary_withdrawn", "Models that get no more requests for a name, because they failed",
         lambda: path.shares.withdrawn, "canary", mode="livemax",
     )  # fmt: skip
-    metrics.watch(
-        "backlog", "What waits to be written, by queue",
-        lambda: {"ledger": 0 if ledger is None else ledger.backlog}, "queue",
-    )  # fmt: skip
     entries = None if path.cache is None else path.cache.entries
     if isinstance(entries, MemoryEntries):
         metrics.watch(
             "cache_size_bytes", "Bytes of answers in the response cache", lambda: entries.size_bytes
         )
-    metrics.watch("draining", "Whether new requests are refused", lambda: float(path.draining))
-    metrics.watch(
-        "disk_free_bytes", "Free space where the gateway's own files are",
-        lambda: shutil.disk_usage(_existing(folder)).free,
-    )  # fmt: skip
-    metrics.watch(
-        "disk_size_bytes", "Size of the disk that they are on",
-        lambda: shutil.disk_usage(_existing(folder)).total,
-    )  # fmt: skip
 
 
 def _existing(folder: FilePath) -> FilePath:

@@ -15,7 +15,7 @@ from typing import Protocol
 from frontend.http.limits import Limits
 
 _RETRY_S = 0.1  # a server full of busy connections does not look for idle ones at each new one
-_EVICTED = 16  # one of so many connections goes at once, so that looking is rare
+_EVICTED = 16  # this many are closed together, so that the search is rare
 _MIN_DRAINED_BYTES = 16 * 1024  # what a client must take of an answer within `client_s`
 
 

@@ -42,7 +42,7 @@ FORMATS = {
 
 
 def failure_of(error: Exception, outcome: Outcome) -> GatewayError:
-    """The error for the client. Details of anything but a GatewayError are in the log alone."""
+    """The error for the client. Details of anything but a GatewayError are only in the log."""
     if not isinstance(error, GatewayError):
         _log.exception("request %s", outcome.id, exc_info=error, extra={"id": outcome.id})
         # the text of an unknown exception may hold a prompt, a path or SQL

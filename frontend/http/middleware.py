@@ -114,7 +114,9 @@ class Middleware:
         if self.error_page is None or not is_page or not wants_page(scope["headers"]):
             await send_error(send, failure, outcome)
             return
-        page, headers = self.error_page(failure.status, str(failure), outcome.client_id)
+        # what the router says is for programs
+        text = "" if is_lost and failure.status == 404 else str(failure)
+        page, headers = self.error_page(failure.status, text, outcome.client_id)
         kind = b"text/html; charset=utf-8"
         await send_bytes(send, page, status=failure.status, headers=headers, kind=kind)
 
@@ -133,7 +135,7 @@ class Middleware:
         # before the key is looked at, so that a foreign page cannot use one to probe
         self.sites.check(scope["headers"])
         # what asks for no key is asked all day by probes and browsers, and does not concern anybody
-        outcome.is_audited = route.permission not in (Permission.PUBLIC, Permission.OBSERVE)
+        outcome.is_audited = route.permission is not Permission.PUBLIC
         try:
             outcome.caller = await self._authorize(route, scope, outcome)
         except (Unauthorized, Forbidden):
@@ -188,8 +190,10 @@ class Middleware:
 
 
 def _is_view(route: Route, outcome: Outcome) -> bool:
-    """A page asks for many things when it opens, and again every few seconds. Whose texts a
-    reviewer reads stays on record."""
+    """A page asks for many things when it opens, and again every few seconds, as does what collects
+    metrics. Whose texts a reviewer reads stays on record."""
+    if route.permission is Permission.OBSERVE:
+        return True
     has_session = outcome.is_authenticated and not outcome.caller.key
     return has_session and outcome.method in READING and route.permission is not Permission.AUDIT
 
@@ -258,7 +262,7 @@ def log_request(outcome: Outcome) -> None:
 
 
 def log_fields(outcome: Outcome) -> dict[str, Any]:
-    """What the log says of a request: nothing that its caller can write, but the request's id."""
+    """What the log says about a request: only the request's id is text of its caller."""
     shown: dict[str, Any] = {"request_id": outcome.client_id, "id": outcome.id}
     shown |= {"method": outcome.method, "route": outcome.route or "unknown"}
     shown |= {"dialect": outcome.dialect.value, "status": outcome.status}

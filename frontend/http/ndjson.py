@@ -33,7 +33,7 @@ async def send_lines(
             async for line in lines:
                 if line:
                     await write(line)
-        except Exception as error:  # the client must hear of it, whatever it is
+        except Exception as error:  # whatever it is, the client must get an error
             if not started:
                 raise
             await write(render_failure(error))

@@ -47,7 +47,7 @@ async def perform(
         if recorder is not None:
             recorder.begin(request.outcome, has_text=True)
         await handler(request, Client(request, scope, receive, send, _TIMEOUT_S))
-    except Exception as error:  # whatever it is, the line's author must hear of it
+    except Exception as error:  # whatever it is, the line's author must get an error
         failure = failure_of(error, request.outcome)
         if not request.outcome.status:
             await send_error(send, failure, request.outcome)

@@ -9,6 +9,7 @@ of them about once a second.
 import asyncio
 import logging
 import socket
+import uuid
 from typing import Any
 from urllib.parse import unquote
 
@@ -59,6 +60,7 @@ class BoundedHttp(HttpToolsProtocol):
     _upgrading = _replaying = False
     _error: GatewayError | None = None  # why a callback made the parser stop
     _refusal: GatewayError | None = None  # sent after the answers that are due before it
+    _refusal_id = ""
     _closing = False  # further data is discarded,
     _discard_bytes = 0  # as long as it is no more than this
 
@@ -283,9 +285,11 @@ class BoundedHttp(HttpToolsProtocol):
 
     def _refuse(self, error: GatewayError) -> None:
         """Stops reading; earlier requests are answered first."""
-        self._closing = True
+        self._closing, self._refusal_id = True, uuid.uuid4().hex
         self._discard_bytes = min(self._limits.discarded_bytes, _REFUSED_BYTES)
-        _log.warning("refused a request from %s: %r", self._address, error.message)
+        # not the message, which quotes what the client wrote
+        text, reason = "refused a request from %s: invalid %s", error.param or "request"
+        _log.warning(text, self._address, reason, extra={"id": self._refusal_id})
         # RFC 9112 (section 9.3.2): answers are sent in the order of the requests
         if self._framing.in_body and self.pipeline:
             self.pipeline.popleft()  # the request itself is broken, and not begun
@@ -303,7 +307,7 @@ class BoundedHttp(HttpToolsProtocol):
             self._refusal = error
 
     def _refuse_now(self, error: GatewayError) -> None:
-        self.transport.write(refusal_of(error))
+        self.transport.write(refusal_of(error, self._refusal_id))
         self._linger(min(self._limits.discarded_bytes, _REFUSED_BYTES))
 
     def _linger(self, discard_bytes: int) -> None:

@@ -19,7 +19,7 @@ _HOST = re.compile(
 )
 
 
-def refusal_of(error: GatewayError) -> bytes:
+def refusal_of(error: GatewayError, request_id: str = "") -> bytes:
     """A whole response that closes its connection."""
     error.message = f"{error.message}; the connection is closed"
     body = render_error(error)
@@ -27,7 +27,7 @@ def refusal_of(error: GatewayError) -> bytes:
     head = (
         f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}\r\n"
         f"content-type: application/json\r\ncontent-length: {len(body)}\r\n{retry}"
-        f"x-request-id: {uuid.uuid4().hex}\r\nconnection: close\r\n\r\n"
+        f"x-request-id: {request_id or uuid.uuid4().hex}\r\nconnection: close\r\n\r\n"
     )
     return head.encode() + body
 

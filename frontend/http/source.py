@@ -1,4 +1,4 @@
-"""Where a request comes from: the peer, or what a trusted proxy says of it.
+"""Where a request comes from: the peer, or what a trusted proxy says about it.
 
 A client can write anything in `X-Forwarded-For`, so it is read from its end, and only as far as
 the operator's own proxies wrote it.

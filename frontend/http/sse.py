@@ -21,7 +21,7 @@ _HEADERS = (
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """What is sent after so many seconds without an event: a comment, which clients skip.
+    """What is sent after this many seconds without an event: a comment, which clients skip.
 
     Proxies and load balancers cut connections that are silent.
     """
@@ -45,7 +45,7 @@ async def send_stream(
                 async for piece in pieces:
                     if piece:
                         await stream.write(piece)
-            except Exception as error:  # the client must hear of it, whatever it is
+            except Exception as error:  # whatever it is, the client must get an error
                 if not stream.started:
                     raise
                 await stream.write(render_failure(error))

@@ -102,7 +102,7 @@ def _marks(what: Drawing, one: Series) -> Any:
 
 
 def _plain(root: Any) -> Any:
-    """The plot alone: without pygal's styles, scripts, comments and tooltips."""
+    """Only the plot: without pygal's styles, scripts, comments and tooltips."""
     plot = next(one for one in root.iter("g") if one.get("class") == "plot")
     for old in list(root):
         root.remove(old)

@@ -96,7 +96,7 @@ class Provider:
             more = await self._read(
                 "GET", facts["userinfo_endpoint"], headers={"authorization": f"Bearer {access}"}
             )
-            # section 5.3.2: what it says of another subject must not be used
+            # section 5.3.2: what it says about another subject must not be used
             if more.get("sub") != claims["sub"]:
                 raise refused("its user information is of somebody else")
             claims = {**more, **claims}

@@ -1,6 +1,6 @@
 """Checks an ID token: signature, issuer, audience, nonce and times. Pure.
 
-OpenID Connect Core 1.0, section 3.1.3.7. It accepts signatures with a public key alone: with "none"
+OpenID Connect Core 1.0, section 3.1.3.7. It only accepts signatures with a public key: with "none"
 or an HMAC, everybody who knows public values could sign.
 """
 

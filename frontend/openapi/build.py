@@ -143,7 +143,7 @@ def _responses(operation: Operation) -> dict[str, Any]:
             done[operation.also] = {"schema": {}}
         responses[operation.status] = {"description": "Done", "content": done}
         if operation.also_status:
-            begun = {"description": "The work goes on", "content": content}
+            begun = {"description": "The work continues", "content": content}
             responses[operation.also_status] = begun
     # its 503 is an answer and not an error of the API
     if operation.path == "/readyz":

@@ -33,7 +33,7 @@ def describe(
             "anyOf": choices,
         }
     named = {f"{prefix}{name}": _plain(schema) for name, schema in components.items()}
-    # `written` goes on with the types that are only shown
+    # `written` continues with the types that are only shown
     return dict(zip(bodies, written, strict=False)), named
 
 

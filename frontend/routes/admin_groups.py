@@ -74,6 +74,7 @@ class GroupRoutes:
             audit=body.audit,
             audit_strict=body.audit_strict,
             audit_days=body.audit_days,
+            upstreams=body.upstreams,
         )
         await self.desk.send(client, show_group(made), 201)
 

@@ -50,7 +50,7 @@ class BackendRoutes:
         one = await self.backends.get(name)
         shown = self._show(one)
         if one.draining_at_us is not None:
-            # of every gateway: who waits for the end of a drain must see it whole
+            # of every gateway: a client that waits for the end of a drain must see all of them
             others = await self.backends.count_running(one.id)
             shown["running"] = max(shown["running"], others)
         await self.desk.send(client, shown)

@@ -32,7 +32,7 @@ _PAGE = b"""<!DOCTYPE html>
 """
 _HEADERS = [
     (
-        # Swagger UI sets styles on its elements, hence 'unsafe-inline' for styles alone
+        # Swagger UI sets styles on its elements, so 'unsafe-inline' is allowed for styles
         b"content-security-policy",
         b"default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:;"
         b" frame-ancestors 'none'",

@@ -1,5 +1,8 @@
-"""Liveness, readiness, version and status. Liveness asks nothing; readiness is what the last poll
-of the upstreams and a recent reading of the database said. Only admins see the reasons."""
+"""Liveness, readiness, version and status.
+
+Liveness checks nothing. Readiness is the result of the last poll of the upstreams and of a recent
+read of the database. Only admins see the reasons.
+"""
 
 import os
 import platform

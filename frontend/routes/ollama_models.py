@@ -105,7 +105,7 @@ async def _load(member: Member, name: str) -> Pieces:
         await load
         yield _status("success")
     finally:
-        # ends this request's wait; the registry's own load goes on for others
+        # ends this request's wait; the registry's own load continues for others
         load.cancel()
         # a failure was raised above; after a cancellation there is no client to report it to
         with contextlib.suppress(asyncio.CancelledError, Exception):

@@ -22,7 +22,7 @@ from frontend.dialects.admin.usage import render_csv, render_usage
 from frontend.domain.request import Request
 from frontend.errors import InvalidRequest
 from frontend.http.client import Client
-from frontend.store.usage import SUMS, UsageFilter, UsageStore
+from frontend.store.reports import Reports, UsageFilter
 
 _OWNERS = ("organisation_id", "group_id", "user_id", "key_id")
 PARAMETERS = ("start", "end", "interval", "tz", "by", "format", "model")
@@ -34,7 +34,7 @@ _CSV_ROWS = 20_000
 class UsageRoutes:
     """Reports of usage."""
 
-    store: UsageStore
+    reports: Reports
     ledger: Ledger = field(repr=False)
 
     async def all(self, _: Request, client: Client) -> None:
@@ -58,8 +58,8 @@ class UsageRoutes:
             period = UsageFilter(
                 one.period_start_us, one.period_end_us, {f"{one.scope_kind}_id": one.scope_id}
             )
-            sums = await self.store.sums(period, (), None, 1)
-            shown.append(_show(one, sums[0]["credits_micro"] if sums else 0))
+            spent = await self.reports.sums(period)
+            shown.append(_show(one, spent["credits_micro"]))
         body = render({"object": "list", "data": shown})
         await client.respond(body, headers=_PRIVATE)
 
@@ -89,14 +89,13 @@ class UsageRoutes:
         question = Question(chosen, interval, zone, tuple(dict.fromkeys(by)))
         after = _after(query.after, question)
         if _one_of("format", given.get("format", "json"), ("json", "csv")) == "csv":
-            rows = await report(self.store, question, after, _CSV_ROWS)
+            rows = await report(self.reports, question, after, _CSV_ROWS)
             await client.respond(
                 render_csv(rows, question.by), headers=_PRIVATE, kind=b"text/csv; charset=utf-8"
             )
             return
-        rows = await report(self.store, question, after, query.limit + 1)
-        sums = await self.store.sums(chosen, (), None, 1)
-        totals = sums[0] if sums else dict.fromkeys(SUMS, 0)
+        rows = await report(self.reports, question, after, query.limit + 1)
+        totals = await self.reports.sums(chosen)
         body = render_usage(rows, query.limit, totals, question.by)
         await client.respond(body, headers=_PRIVATE)
 

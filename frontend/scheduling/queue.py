@@ -138,6 +138,13 @@ class Queue:
             if job.background == background and not turn.done():
                 turn.set_exception(shutting_down())
 
+    @property
+    def expected_wait_s(self) -> float:
+        """About how long a request that comes now waits for a slot; 0: it starts at once."""
+        if not self.waiting and self.running < self.policy.slots:
+            return 0.0
+        return self._expected_s(self.waiting + 1)
+
     def _expected_s(self, position: int) -> float:
         held_s = _UNKNOWN_S if self._held_s is None else self._held_s
         return position * held_s / self.policy.slots

@@ -27,6 +27,7 @@ def show_queue(queue: Queue, most: int = MAX_FLOWS) -> Shown:
         "waiting": policy.first.waiting,
         "waiting_background": policy.last.waiting,
         "waiting_bytes": queue.waiting_bytes,
+        "expected_wait_s": round(queue.expected_wait_s, 1),
         "draining": queue.draining,
         "quantum": quantum.tokens,
         "rounds_kept": quantum.most_rounds,

@@ -32,8 +32,12 @@ class Quantum:
 
 
 BURST_S = 60.0
+PARTS = 2**20
+"""Of a round. Members whose turn comes in the same round go in the exact order: the published bound
+would not hold if each sent a whole quantum before the next one."""
 Entry = tuple[int, int, int, int, Any]
-"""The round in which it can send, its place in the ring, a unique number, the cost, the share."""
+"""When it can send (in parts of a round), its place in the ring, a unique number, the cost, the
+share."""
 
 
 @dataclass(slots=True, eq=False)
@@ -99,7 +103,8 @@ class Ring(Generic[S]):
             self._heaps.clear()  # all that is left in them is outdated
 
     def reweigh(self, share: S, weight: int) -> None:
-        """The member's weight from this round on."""
+        """The member's weight from this round on, at least 1."""
+        weight = max(weight, 1)
         if weight == share.weight:
             return
         if share.active:
@@ -137,7 +142,7 @@ class Ring(Generic[S]):
         for resource, cost in costs.items():
             # before this round for who has credit: of two of them, who has more goes first
             covered = ready if cost <= ready else deficit
-            at = self.round - (covered - cost) // gain
+            at = PARTS * self.round - PARTS * (covered - cost) // gain
             entry = (at, share.place, next(self._numbers), cost, share)
             share.entries[resource] = entry
             heap = self._heaps.setdefault(resource, [])
@@ -158,12 +163,13 @@ class Ring(Generic[S]):
         return None
 
     def take(self, share: S, at: int, cost: int) -> int:
-        """Charges a member whose turn came in round `at`, which becomes the present one; returns
-        its deficit before."""
-        if at > self.round:
+        """Charges a member whose turn came at `at` of its entry; that round is now the present one.
+        Returns its deficit before."""
+        begun = -(-at // PARTS)
+        if begun > self.round:
             if len(self.active) > 1:
-                self.contended += at - self.round
-            self.round = at
+                self.contended += begun - self.round
+            self.round = begun
         deficit = self.level(share)
         spent = 0
         if share.credit:
@@ -189,8 +195,8 @@ class Ring(Generic[S]):
     def correct(self, share: S, tokens: int, *, alone: bool = False) -> None:
         """Gives back what was estimated too high, or charges what was too low (negative).
 
-        `alone`: nobody competed when it was charged. Then rounds went by because of the estimate
-        alone, and to give it back would be a credit from an idle time: it only repays debts.
+        `alone`: nobody competed when it was charged. Then only the estimate made rounds go by,
+        and to give it back would be a credit from an idle time: it only repays debts.
         """
         if not share.active:
             # first: a debt ages from when it is known, or an estimate that is too low would pay

@@ -12,7 +12,7 @@ from frontend.scheduling.jobs import Caps, Decision, Flow, Group, Job
 from frontend.scheduling.ring import Entry, Quantum, Ring, S
 
 MAX_IDLE = 10_000
-"""Users that are remembered with what they owe; beyond it, who left first is forgotten."""
+"""Users that are remembered with what they owe; beyond it, the first who left is forgotten."""
 
 
 class Tree:
@@ -75,7 +75,7 @@ class Tree:
         if outer is None:
             return None
         group = outer[4]
-        # among all resources: who waits for a model of its own is not the next because of that
+        # among all resources: waiting for a model of its own does not make a flow the next
         inner = _first(group.ring, free)
         assert inner is not None
         flow = inner[4]
@@ -189,11 +189,11 @@ class Tree:
         if known is None:
             group = self._groups.get(job.group)
             if group is None:
-                group = Group(job.group, job.group_weight, ring=Ring(self.quantum))
+                group = Group(job.group, max(job.group_weight, 1), ring=Ring(self.quantum))
                 # who is new has neither debts nor burst credit
                 group.round, group.idle_s = self.groups.round, self.idle_s
                 self._groups[job.group] = group
-            known = Flow(job.user, job.weight, parent=group)
+            known = Flow(job.user, max(job.weight, 1), parent=group)
             known.round, known.idle_s = group.ring.round, self.idle_s
             self._flows[job.group, job.user] = known
             group.flows += 1

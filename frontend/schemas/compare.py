@@ -1,4 +1,4 @@
-"""What can be said of schemas without evaluating them: their types, and whether they overlap.
+"""What can be said about schemas without evaluating them: their types, and whether they overlap.
 
 Pure. A schema here is one behind its reference, not merged with what it refers to.
 """

@@ -1,7 +1,7 @@
 """The gateway's settings: environment variables, overridden by flags.
 
 One class for each subject, joined into one flat `Settings`. Read once at start, by `app`,
-`serve` and `commands` alone.
+`serve` and `commands`.
 """
 
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -26,14 +26,14 @@ _PREFIX = "TRITON_FRONTEND_"
 
 
 class DatabaseSettings(StoreSettings, BaseSettings):
-    """The settings of the store alone, for the commands that only work on its database."""
+    """Only the settings of the store, for the commands that only work on its database."""
 
     # the environment also holds settings of the gateway that these commands do not know
     model_config = SettingsConfigDict(env_prefix=_PREFIX, extra="ignore")
 
 
 class BackendSettings(UpstreamSettings, BaseSettings):
-    """The settings of upstreams alone, for the command that registers them."""
+    """Only the settings of upstreams, for the command that registers them."""
 
     model_config = SettingsConfigDict(env_prefix=_PREFIX, extra="ignore")
 

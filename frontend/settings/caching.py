@@ -15,7 +15,7 @@ class CacheSettings(Group):
         default="off",
         description="The response cache. `asked`: only requests that ask for it (field `cache`,"
         " header `x-cache-control`); `deterministic`: also those whose answer is determined:"
-        " temperature 0 or a seed, embeddings, rerank.",
+        " temperature 0 or a seed, embeddings, rerank, images with a seed.",
     )
     cache_scope: OwnerScope = Field(
         default="user",

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from frontend.domain.labels import problem_of_labels
 from frontend.domain.upstreams import UpstreamEntry
 
 _MAX_BYTES = 2**20
@@ -59,6 +60,8 @@ def _check(file: Path, entries: list[UpstreamEntry]) -> None:
         if entry.name in seen:
             raise ValueError(f"{place}.name' is {entry.name!r}, which an earlier one has, too")
         seen.add(entry.name)
+        if (problem := problem_of_labels(entry.labels, external=entry.external)) is not None:
+            raise ValueError(f"{place}.labels' {problem}")
         most, engine = entry.max_concurrent, entry.max_num_seqs
         if most is not None and engine is not None and most > engine:
             raise ValueError(

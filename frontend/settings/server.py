@@ -41,12 +41,12 @@ class ServerSettings(Group):
     open_to_network: bool = Field(
         default=False,
         description="Accept requests without a key from everyone who reaches the gateway: for a"
-        " container whose port is published on loopback alone, or behind a proxy that checks who"
+        " container whose port is published only on loopback, or behind a proxy that checks who"
         " asks.",
     )
     trusted_proxies: str = Field(
         default="",
-        description="Networks of proxies whose `X-Forwarded-For` is believed:"
+        description="Networks of proxies whose `X-Forwarded-For` is trusted:"
         " `10.0.0.0/8,192.0.2.7`. Keys that are limited to networks and limits on failed attempts"
         " use the address.",
     )

@@ -42,7 +42,7 @@ class TraceSettings(Group):
     traces_follow_clients: bool = Field(
         default=True,
         description="Record what a client's `traceparent` says is recorded, and only that of its"
-        " traces. Without it `traces_sampling` decides alone.",
+        " traces. Without it only `traces_sampling` decides.",
     )
     traces_text: bool = Field(
         default=False,

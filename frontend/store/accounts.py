@@ -54,6 +54,7 @@ class Owned:
     audit: str | None
     audit_strict: bool | None
     group_weight: int = 1
+    upstreams: dict[str, list[str]] | None = None
 
 
 _k, _u, _g, _o, _r = tables.keys, tables.users, tables.groups, tables.organisations, tables.roles
@@ -66,7 +67,7 @@ _OWNED = (
         func.coalesce(*_ENABLED).is_(None), _k.c.models, _k.c.endpoints, _k.c.networks,
         _u.c.id, _u.c.name, _g.c.id, _o.c.id, _r.c.name, _r.c.weight, _r.c.permissions,
         _g.c.audit, _g.c.audit_strict,
-        _g.c.weight,
+        _g.c.weight, _g.c.upstreams,
     )
     .join(_u, _u.c.id == _k.c.user_id)
     .join(_g, _g.c.id == _u.c.group_id)
@@ -93,7 +94,7 @@ async def change_number(connection: AsyncConnection) -> int:
 async def count_change(connection: AsyncConnection) -> None:
     """Makes every process read accounts again. Changes of accounts take turns by this row."""
     table = tables.changes
-    # SQLAlchemy has upserts in its dialects alone
+    # SQLAlchemy has upserts only in its dialects
     insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
     first = insert(table).values(topic=_TOPIC, number=1)
     more = {"number": table.c.number + 1}

@@ -27,7 +27,7 @@ async def due_requests(connection: AsyncConnection, now_us: int) -> bool:
 
 
 async def expire_requests(connection: AsyncConnection, now_us: int) -> None:
-    """Ends requests, pending and approved ones, whose time is over."""
+    """Ends requests, pending and approved ones, that have expired."""
     statement = update(tables.quota_requests).where(_due(now_us))
     await connection.execute(statement.values(status="expired"))
 
@@ -50,7 +50,7 @@ async def free_name(connection: AsyncConnection, name: str) -> None:
 
 
 async def remove(connection: AsyncConnection, table: Table, row_id: str) -> None:
-    """Deletes a row for good: nothing refers to it."""
+    """Deletes a row permanently: nothing refers to it."""
     for records in (QUOTAS, PRICES):
         if records.table is table:
             await records.note_removal(connection, row_id)

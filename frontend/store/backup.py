@@ -38,7 +38,7 @@ class BackupError(Exception):
 
 
 async def write_backup(database: Database, path: Path) -> dict[str, int]:
-    """Writes a backup, for this user alone; returns the number of rows of each table.
+    """Writes a backup that only this user can read; returns the number of rows of each table.
 
     The file appears when it is complete. Raises BackupError, StoreUnavailable.
     """
@@ -155,7 +155,7 @@ def _lines(path: Path) -> Iterator[Any]:
 
 
 async def _replace(connection: AsyncConnection, path: Path) -> dict[str, int]:
-    # the other way round, for the foreign keys
+    # in reverse order, for the foreign keys
     for table in reversed(metadata.sorted_tables):
         await connection.execute(delete(table))
     rows = {str(name): 0 for name in metadata.tables}

@@ -127,7 +127,7 @@ def _digest(before: bytes, event: dict[str, Any]) -> bytes:
 
 
 async def _locked_head(connection: Rows) -> Head:
-    """The head, which is this transaction's alone: sign-ins do not take the turn of changes."""
+    """The head, which only this transaction has: sign-ins do not take the turn of changes."""
     kinds: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
     first = kinds[connection.dialect.name](chain_heads).values(name=_NAME, number=0, digest=_FIRST)
     await connection.execute(first.on_conflict_do_nothing())

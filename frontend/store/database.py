@@ -185,7 +185,7 @@ def _state(error: BaseException) -> str:
 def _is_mistake(error: BaseException) -> bool:
     if isinstance(error, InterfaceError | DriverError):
         # of a driver that was used wrongly, as with a value of another type; or of a connection
-        # that is gone, which the driver alone knows
+        # that is gone, which only the driver knows
         return not getattr(error, "connection_invalidated", False) and "closed" not in str(error)
     return _state(error)[:2] in _MISTAKES or isinstance(error, _MISTAKE_ERRORS)
 
@@ -197,6 +197,6 @@ def _reason(error: BaseException) -> str:
 
 
 def make_file(location: Location) -> None:
-    """Creates a SQLite file, and its folder, for this user alone. Raises OSError."""
+    """Creates a SQLite file, and its folder, that only this user can read. Raises OSError."""
     location.file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     os.close(os.open(location.file, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))

@@ -37,7 +37,7 @@ class FileStore:
             await self._retention.added(connection, len(content))
 
     async def get(self, name: str) -> tuple[str, bytes] | None:
-        """(media type, content); None when it is not there or its time is over."""
+        """(media type, content); None when it is not there or it has expired."""
         kept = (files.c.name == name) & (files.c.expires_at_us > now_us())
         async with self._database.connect() as connection:
             query = select(files.c.media_type, files.c.content).where(kept)

@@ -54,7 +54,7 @@ def parse_location(text: str) -> Location:
         if not url.database or url.database == ":memory:":
             raise ValueError("the URL does not name a file: 'sqlite:///' is followed by its path")
         if url.query or url.host:
-            raise ValueError("the URL of a SQLite database is 'sqlite:///' and its path alone")
+            raise ValueError("the URL of a SQLite database is 'sqlite:///' and a path")
         return at_file(Path(url.database))
     if url.drivername not in _POSTGRESQL:
         raise ValueError(

@@ -113,7 +113,7 @@ class Objects:
             code = str(error.response.get("Error", {}).get("Code", ""))
             if code in _ABSENT and method != "put_object":
                 return None
-            # the code alone: the text may have names of accounts
+            # only the code: the text may have names of accounts
             raise ObjectsUnavailable(code[:60] or type(error).__name__) from None
         except self._errors as error:
             # its text has the URL

@@ -110,7 +110,7 @@ class Records(Generic[T]):
         return [str(row[0]) for row in rows]
 
     async def note_removal(self, connection: AsyncConnection, key: str) -> None:
-        """Notes that a row is about to be removed for good."""
+        """Notes that a row is about to be removed permanently."""
         for row in (await self._stored(connection, [key])).values():
             _journal(connection).append((self._noun, key, row, None))
 

@@ -25,7 +25,7 @@ class ResponseStore:
     async def put(
         self, response: dict[str, Any], items: list[dict[str, Any]], owner: str = ""
     ) -> None:
-        """Keeps a response and the items that led to it, for its owner alone."""
+        """Keeps a response and the items that led to it; only its owner can read them."""
         # bytes, so that both databases return exactly what was sent
         row = {"response": orjson.dumps(response), "conversation": orjson.dumps(items)}
         size, now = sum(map(len, row.values())), now_us()
@@ -44,7 +44,7 @@ class ResponseStore:
     async def get(
         self, response_id: str, owner: str = ""
     ) -> tuple[bytes, list[dict[str, Any]]] | None:
-        """(response, its input items); None when it is not there or its time is over."""
+        """(response, its input items); None when it is not there or it has expired."""
         query = select(responses.c.response, responses.c.conversation).where(
             _kept(response_id, owner)
         )

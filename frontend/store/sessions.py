@@ -1,6 +1,6 @@
 """Sessions of browsers: a row for each, found by the digest of its token.
 
-The token itself is in the browser's cookie alone. Rules are in `accounts.sessions`.
+The token itself is only in the browser's cookie. Rules are in `accounts.sessions`.
 """
 
 from dataclasses import dataclass
@@ -19,6 +19,7 @@ _PERSON = (
     select(
         func.coalesce(*_ENABLED).is_(None), _u.c.id, _u.c.name, _g.c.id, _o.c.id,
         _r.c.name, _r.c.weight, _r.c.permissions, _g.c.audit, _g.c.audit_strict, _g.c.weight,
+        _g.c.upstreams,
     )
     .join(_g, _g.c.id == _u.c.group_id)
     .join(_o, _o.c.id == _g.c.organisation_id)
@@ -28,6 +29,7 @@ _PERSON = (
 _FIELDS = (
     "enabled", "user_id", "user_name", "group_id", "organisation_id",
     "role", "weight", "permissions", "audit", "audit_strict", "group_weight",
+    "upstreams",
 )  # fmt: skip
 _BY_ID = _PERSON.where(_u.c.id == bindparam("user_id"))
 

@@ -38,7 +38,7 @@ class UploadStore:
         return self.folder / file_id
 
     def open_new(self, file_id: str) -> int:
-        """A descriptor for a file of this user alone. Raises OSError."""
+        """A descriptor of a file that only this user can read. Raises OSError."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         flags = os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC
         return os.open(self.path(file_id), flags, 0o600)

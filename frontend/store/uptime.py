@@ -37,7 +37,7 @@ class UptimeStore:
         bit = 1 << ((now_us - hour_us) // MINUTE_US)
         row = {"hour_us": hour_us, "checked": bit, "ready": bit * ready}
         async with self.database.begin() as rows:
-            # SQLAlchemy has upserts in its dialects alone
+            # SQLAlchemy has upserts only in its dialects
             insert = sqlite.insert if rows.dialect.name == "sqlite" else postgresql.insert
             first = insert(_t).values(row)
             more = {

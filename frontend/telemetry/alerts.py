@@ -1,7 +1,7 @@
 """The alerts that hold at present, from what this process knows of itself.
 
 They have the names and thresholds of `deploy/prometheus/rules.yml`, for an operator without
-Prometheus; those that need hours of history or other gateways are there alone.
+Prometheus; those that need hours of history or other gateways are only there.
 """
 
 import time
@@ -118,5 +118,5 @@ def _of_models(recent: Sequence[Mapping[str, Any]]) -> Iterator[Alert]:
 
 
 def _lasting(values: Iterable[float | None]) -> float:
-    """The least of what was measured: one slow request alone raises nothing."""
+    """The smallest measured value: a single slow request does not raise an alert."""
     return min((value for value in values if value is not None), default=0.0)

@@ -105,7 +105,7 @@ class Gaps:
         return known is None
 
     def add_to(self, histogram: Durations) -> None:
-        """The stream is over."""
+        """The stream has ended."""
         if any(self._counts):
             self._others[self._index] = self._at_s, self._tokens
             last_s = sum(at_s for at_s, _ in self._others.values())

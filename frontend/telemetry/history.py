@@ -49,7 +49,7 @@ def values_of(metrics: Iterable[Metric]) -> Values:
 
 
 def gpu_values(pages: Iterable[Page]) -> Values:
-    """What upstreams say of their GPUs."""
+    """What upstreams say about their GPUs."""
     return {
         (name, tuple(sorted(_PAIR.findall(line)))): float(line.rpartition(" ")[2])
         for page in pages

@@ -56,7 +56,7 @@ class Turn:
         (self.figures.running if self.runs else self.figures.waiting)(-1)
 
     def begin(self) -> None:
-        """The wait is over."""
+        """The wait has ended."""
         self.runs = True
         waited_s = perf_counter() - self.begun_s
         self.figures.waiting(-1)
@@ -83,7 +83,7 @@ class Stream:
             self._figures.first_token.observe(outcome.first_token_s)
 
     def close(self) -> None:
-        """The request is over."""
+        """The request has ended."""
         self._gaps.add_to(self._figures.between_tokens)
 
 
@@ -195,7 +195,7 @@ class Runs:
             self._started(1)
 
     def ended(self, request: Request, model: str | None, status: int, reason: str | None) -> None:
-        """A request is over. `model` is a served one; `reason`: why no model saw the request."""
+        """A request has ended. `model` is a served one; `reason`: why no model saw the request."""
         outcome = request.outcome
         figures = self.of(model or UNKNOWN)
         # whichever way the request ends: those who give up have the slow streams

@@ -16,14 +16,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 _BEAT_S = 0.02
-_REPEAT_S = 5.0  # a block that goes on is logged again after so long, then after twice as long
+_REPEAT_S = 5.0  # a block that continues is logged again after so long, then after twice as long
 _FRAMES = 16
 _log = logging.getLogger("frontend.watchdog")
 
 
 @dataclass(slots=True)
 class Watchdog:
-    """Watches one loop. `ended` gets the seconds of each block when it is over."""
+    """Watches one loop. `ended` gets the seconds of each block when it has ended."""
 
     bound_s: float
     began: Callable[[], None]

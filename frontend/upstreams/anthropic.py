@@ -112,7 +112,7 @@ def write_body(model: str, generation: Generation, context: int | None) -> dict[
 
 
 def write_prompt(model: str, generation: Generation) -> dict[str, Any]:
-    """The fields of the prompt alone."""
+    """Only the fields of the prompt."""
     prompt = generation.prompt
     if not isinstance(prompt, Conversation):
         unsupported("prompt", "anthropic")

@@ -11,7 +11,7 @@ from frontend.domain.upstreams import TensorNames
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """What the operator says of one model. `own`: its name at the upstream. None: not said.
+    """What the operator says about one model. `own`: its name at the upstream. None: not said.
 
     `chat_template`, `tokenizer` and `tensors` are for a Triton's models of other builders:
     a template's text, the path of a tokenizer, and the names of an embedding model's tensors.

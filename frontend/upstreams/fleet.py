@@ -205,7 +205,7 @@ class Fleet:
         self.members.append(member)
 
     def remove(self, member: Member) -> None:
-        """No request goes there any more; those that run there go on."""
+        """No request goes there any more; those that run there continue."""
         member.draining = True
         self.members.remove(member)
         self.leaving.append(member)

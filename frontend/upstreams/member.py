@@ -1,12 +1,12 @@
 """One upstream of the fleet: what it serves, how much of it runs, and how it has been doing.
 
-It counts the requests of this gateway alone. A breaker of one model never stops another.
+It counts only the requests of this gateway. A breaker of one model never stops another.
 """
 
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from frontend.domain.models import Model
@@ -34,7 +34,8 @@ class Placing:
     """The operator's rules for one upstream.
 
     `max_running`: requests at once; None: no limit of its own. `groups`: the ids of the groups that
-    may use it; empty: all. `external`: prompts leave the site.
+    may use it; empty: all. `external`: prompts leave the site. `labels`: what the rules of groups
+    are about.
     """
 
     engine: str = "triton"
@@ -42,6 +43,7 @@ class Placing:
     priority: float = 0.0
     external: bool = False
     groups: frozenset[str] = frozenset()
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -86,7 +88,7 @@ class Member:
 
     @property
     def figures(self) -> Figures | None:
-        """What the server said of its load at the last poll."""
+        """What the server said about its load at the last poll."""
         return self.upstream.figures
 
     @property
@@ -112,7 +114,7 @@ class Member:
         most = self.most or self.slots
         own = self.running / most if most else None
         said = None if self.figures is None else self.figures.utilization
-        # a server that says less than what this gateway sends there is not believed
+        # a server that says less than what this gateway sends there is not trusted
         return own if said is None else max(said, own or 0.0)
 
     @property
@@ -120,7 +122,7 @@ class Member:
         """Requests that wait there; without figures, those of this gateway that run there.
 
         Requests of this gateway beyond those that the server says it runs wait there as well,
-        whatever it says of its queue.
+        whatever it says about its queue.
         """
         figures = self.figures
         if figures is None or figures.waiting is None:

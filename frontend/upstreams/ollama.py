@@ -17,11 +17,11 @@ from frontend.domain.events import Event, Events
 from frontend.domain.generation import Conversation, Generation, Passage
 from frontend.domain.messages import Image, Message
 from frontend.domain.models import Model
-from frontend.domain.sampling import Sampling
 from frontend.domain.structure import Structure
 from frontend.domain.tools import Tools
 from frontend.domain.vectors import Embedding, Vectors
 from frontend.errors import BackendFailed
+from frontend.upstreams.counting import count_by_generating
 from frontend.upstreams.protocol import Call
 from frontend.upstreams.remote import Remote, failure, make_model, unsupported
 from frontend.upstreams.web import Refused
@@ -49,7 +49,7 @@ _UNREADABLE = "the model's server sent an answer that cannot be read"
 
 @dataclass(slots=True)
 class Ollama(Remote):
-    """`_shown`: what `/api/show` said of each model, by its digest."""
+    """`_shown`: what `/api/show` said about each model, by its digest."""
 
     _shown: dict[tuple[str, str], Model] = field(default_factory=dict)
 
@@ -123,14 +123,7 @@ class Ollama(Remote):
 
     async def count(self, model: Model, generation: Generation, call: Call) -> int:
         """By an answer of one token: Ollama does not show its tokens."""
-        once = replace(
-            generation, sampling=Sampling(max_tokens=1), structure=None, reply=None, tools=None
-        )
-        counted = 0
-        async with aclosing(self.generate(model, once, call)) as groups:
-            async for group in groups:
-                counted = group[-1].prompt_tokens
-        return counted
+        return await count_by_generating(self, model, replace(generation, tools=None), call)
 
 
 def _value_of(line: bytes) -> dict[str, Any]:

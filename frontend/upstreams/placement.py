@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from frontend.domain.generation import Generation
+from frontend.domain.labels import Rules, is_allowed, labels_of, show_rules
 from frontend.domain.models import Input, Model
 from frontend.domain.speed import Speed
 from frontend.domain.trace import Step
@@ -31,8 +32,9 @@ _KEPT = 256
 class Need:
     """What a request needs of an upstream.
 
-    `group`: the id of the caller's group. `local`: its prompts must not leave the site. `session`:
-    what it belongs to; requests of one session stay at one upstream if they can.
+    `group`: the id of the caller's group. `local`: its prompts must not leave the site. `rules`:
+    the labels that an upstream must have for it. `session`: what it belongs to; requests of one
+    session stay at one upstream if they can.
     `tokens`: about how many its prompt and answer have. `operation`: what traces call it.
     """
 
@@ -43,6 +45,7 @@ class Need:
     local: bool = False
     operation: str = "load"
     session: str = ""
+    rules: Rules = ()
 
 
 NOTHING = Need()
@@ -206,11 +209,10 @@ class Places:
 
     def _refusal(self, model: str, need: Need) -> GatewayError:
         held = self.fleet.holders(model)
-        if held and not any(_may_use(one, need) for one, _ in held):
-            return Forbidden(
-                f"the model '{model}' is served outside this site, where requests of your group"
-                " may not be sent"
-            )
+        # one that is away may have the model; it can be back soon
+        away = any(not m.registry.is_reachable and _may_use(m, need) for m in self.fleet.members)
+        if held and not away and not any(_may_use(one, need) for one, _ in held):
+            return _forbidden(model, [one for one, _ in held], need)
         return BackendUnavailable(f"the model '{model}' is not available now; try again soon")
 
     def _choose(self, free: list[Member], model: str, need: Need, call_id: str) -> Member:
@@ -267,10 +269,33 @@ def _place_to_load(member: Member, model: Model) -> tuple[bool, bool]:
 
 
 def _may_use(member: Member, need: Need) -> bool:
+    groups = member.placing.groups
+    return _may_get(member, need) and (not groups or need.group in groups)
+
+
+def _may_get(member: Member, need: Need) -> bool:
+    """Whether the policy of the caller's group lets its prompts be sent there."""
     placing = member.placing
     if placing.external and need.local:
         return False
-    return not placing.groups or need.group in placing.groups
+    return not need.rules or is_allowed(
+        need.rules, labels_of(placing.labels, external=placing.external)
+    )
+
+
+def _forbidden(model: str, held: list[Member], need: Need) -> Forbidden:
+    """Why no upstream that has the model may have the request."""
+    allowed = [one for one in held if _may_get(one, need)]
+    if allowed:
+        return Forbidden(f"your group may not use the model '{model}'")
+    if need.local and all(one.placing.external for one in held):
+        text = "is served outside this site, where requests of your group may not be sent"
+    else:
+        text = (
+            "is not served by any upstream that the policy of your group allows"
+            f" ({show_rules(need.rules)})"
+        )
+    return Forbidden(f"the model '{model}' {text}", code="upstream_policy")
 
 
 def _with_context(held: list[tuple[Member, Model]], tokens: int) -> list[tuple[Member, Model]]:

@@ -1,6 +1,6 @@
 """What every server that the gateway sends requests to can do, whatever protocol it speaks.
 
-Code above this package knows upstreams by this protocol alone; `tests/support/upstream.py` has a
+Code above this package knows upstreams only by this protocol; `tests/support/upstream.py` has a
 scripted one.
 """
 
@@ -31,7 +31,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What a server says of its own load; None where it does not say it."""
+    """What a server says about its own load; None where it does not say it."""
 
     running: float | None = None
     waiting: float | None = None

@@ -166,7 +166,7 @@ def make_model(
 
 
 def failure(refused: Refused, call_id: str, message: str | None = None) -> GatewayError:
-    """The error for a server's refusal. What it says of the request is for the caller, all else
+    """The error for a server's refusal. What it says about the request is for the caller, all else
     only for the log and the audit."""
     text = message or text_of(refused.body)
     return _failure(refused.status, text, call_id).caused_by(text)

@@ -121,7 +121,7 @@ class Residency:
     def _stay_of(self, name: str) -> Stay:
         if (model := self.known().get(name)) is not None:
             return self.stay(model)
-        # never seen: what it says of itself is known when it is loaded
+        # never seen: what it says about itself is known when it is loaded
         return self._stays.setdefault(name, Stay(self.keep_s))
 
     def state(self, name: str) -> str:
@@ -141,7 +141,7 @@ class Residency:
         return stay.running if (stay := self._stays.get(name)) is not None else 0
 
     def accepts(self, model: Model) -> bool:
-        """Whether new requests may be sent: not while a model is unloaded for good."""
+        """Whether new requests may be sent: not while a model is unloaded permanently."""
         return self.is_on_demand(model) or self.state(model.stored) != UNLOADING
 
     @property
@@ -196,7 +196,7 @@ class Residency:
                         self._check_failure(stay)
                         self._begin(stay, self._load(model, stay), LOADING)
                     assert stay.change is not None
-                    # the load is not this caller's alone
+                    # others may wait for the same load
                     await asyncio.shield(stay.change)
         except TimeoutError:
             raise BackendUnavailable(
@@ -364,7 +364,7 @@ class Residency:
         _log.info("loaded %s in %.1f s", model.name, time.monotonic() - started)
 
     def unload_idle(self, models: Iterable[Model]) -> None:
-        """Begins to unload those of the loaded models whose time is over."""
+        """Begins to unload those of the loaded models that have expired."""
         for model in models:
             if not self.is_on_demand(model):
                 continue

@@ -13,7 +13,7 @@ from frontend.domain.models import Version
 from frontend.domain.room import RoomLimits
 
 _TURNS_OF_OTHERS = 6
-"""A model that other gateways use is kept for so many times `min_stay_s` after it was loaded:
+"""A model that other gateways use is kept for this many times `min_stay_s` after it was loaded:
 without an end, one model would keep all others out."""
 _SAME_S = 1.0
 """Triton counts a request of this gateway a moment before this gateway does."""

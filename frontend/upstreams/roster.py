@@ -1,7 +1,7 @@
 """Keeps the fleet as the database describes it: registered upstreams come, change and go.
 
 Every gateway process reads the same rows twice a second. Whatever becomes of an upstream, requests
-that run there go on: it leaves the fleet at once, and is closed when the last of them has ended.
+that run there continue: it leaves the fleet at once, and is closed when the last of them has ended.
 """
 
 import asyncio
@@ -204,6 +204,7 @@ def _set(member: Member, row: Backend) -> bool:
         priority=float(row.priority),
         external=row.external,
         groups=frozenset(row.groups),
+        labels=row.labels or {},
     )
     before = member.enabled, member.draining, member.placing
     member.enabled, member.draining, member.placing = row.enabled, draining, placing

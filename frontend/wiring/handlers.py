@@ -1,16 +1,7 @@
 """The objects whose methods answer the routes."""
 
-from dataclasses import dataclass
-
-from frontend.accounts.authorize import Authorizer
-from frontend.accounts.cookies import Cookies
 from frontend.accounts.directory.backends import Backends
-from frontend.accounts.directory.directory import Directory
-from frontend.accounts.sessions import Sessions
-from frontend.audit.purge import Purge
-from frontend.audit.record import Recorder
 from frontend.audit.search import Search
-from frontend.batches.runner import Runner
 from frontend.budget import Budget
 from frontend.dashboard.account import AccountRoutes
 from frontend.dashboard.admin.routes import AdminRoutes
@@ -19,16 +10,11 @@ from frontend.dashboard.pages import StaticRoutes
 from frontend.dashboard.playground import PlaygroundRoutes
 from frontend.dashboard.status import StatusRoutes
 from frontend.dashboard.steps import StepRoutes
-from frontend.generation.overview import Overview
 from frontend.generation.path import Path
-from frontend.generation.uptime import Uptime
 from frontend.http.body import BodyBounds
 from frontend.http.bounds import Bounds
-from frontend.management import Management
 from frontend.media.links import Links
-from frontend.purging import Purging
 from frontend.reach import Reach
-from frontend.rollout import Rollout
 from frontend.routes.accounts import Desk
 from frontend.routes.admin_groups import GroupRoutes, OrganisationRoutes, RoleRoutes
 from frontend.routes.admin_models import ManagedModelRoutes
@@ -69,93 +55,83 @@ from frontend.routes.sessions import SessionRoutes
 from frontend.routes.tokens import TokenRoutes
 from frontend.routes.usage import UsageRoutes
 from frontend.settings import Settings
-from frontend.store.database import Database
 from frontend.store.files import FileStore
 from frontend.store.probe import Probe
+from frontend.store.reports import Reports
 from frontend.store.responses import ResponseStore
-from frontend.store.usage import UsageStore
-from frontend.table import Handlers
-from frontend.telemetry.history import History
-from frontend.telemetry.metrics import Metrics
+from frontend.table import AdminHandlers, GatewayHandlers, Handlers, InferenceHandlers
 from frontend.turns import Turns
-from frontend.upstreams.roster import Roster
 from frontend.wiring.inspection import settings_in_force
+from frontend.wiring.parts import Parts
 from frontend.wiring.signin import make_forms, make_single
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """What routes need besides the path."""
-
-    database: Database
-    metrics: Metrics
-    history: History
-    directory: Directory
-    runner: Runner
-    recorder: Recorder
-    purge: Purge
-    sessions: Sessions
-    cookies: Cookies
-    uptime: Uptime
-    roster: Roster
-    rollout: Rollout
-    management: Management
-    purging: Purging | None
-    authorizer: Authorizer
-    overview: Overview
 
 
 def make_handlers(settings: Settings, path: Path, parts: Parts) -> Handlers:
     """Every handler that `table` names."""
-    database, metrics, directory, runner = (
-        parts.database, parts.metrics, parts.directory, parts.runner,
-    )  # fmt: skip
-    bounds, fleet = _bounds(settings), path.fleet
-    assert path.ledger is not None
+    bounds = _bounds(settings)
+    return Handlers(
+        _inference(settings, path, parts, bounds),
+        _gateway(settings, path, parts, bounds),
+        _admin(settings, path, parts, bounds),
+    )
+
+
+def _inference(settings: Settings, path: Path, parts: Parts, bounds: Bounds) -> InferenceHandlers:
+    database, means = parts.stores.database, parts.runner.means
     links = Links(FileStore(database, settings.max_stored_bytes), settings.link_ttl_s)
     store = ResponseStore(database, settings.responses_ttl_s, settings.max_responses_bytes)
-    # where everybody may list the models without a key, the document may name them
-    names_are_public = not settings.keys_are_required
-    desk = Desk(bounds, settings.proxies)
-    forms = make_forms(settings, parts.sessions, parts.cookies)
-    single = make_single(settings, forms, directory.users)
-    return Handlers(
+    uploads = Turns(settings.max_uploads, settings.max_waiting)
+    return InferenceHandlers(
         chat=ChatRoutes(path, bounds),
         completions=CompletionRoutes(path, bounds),
         responses=ResponsesRoutes(path, bounds, store),
         embeddings=EmbeddingRoutes(path, bounds),
         images=ImageRoutes(path, bounds, links, settings.public_url),
         rerank=RerankRoutes(path, bounds),
-        models=ModelRoutes(fleet),
+        tokens=TokenRoutes(path, bounds),
+        models=ModelRoutes(path.fleet),
         messages=MessagesRoutes(path, bounds),
         ollama=OllamaRoutes(path, bounds),
-        ollama_models=OllamaModelRoutes(fleet, bounds),
-        health=HealthRoutes(path, Probe(database), metrics),
-        metrics=MetricsRoutes(metrics, parts.history),
-        docs=DocsRoutes(fleet, names_are_public),
+        ollama_models=OllamaModelRoutes(path.fleet, bounds),
+        files=FileRoutes(means.uploads, means.batches, settings.max_file_bytes, uploads),
+        batches=BatchRoutes(parts.runner, bounds),
+    )
+
+
+def _gateway(settings: Settings, path: Path, parts: Parts, bounds: Bounds) -> GatewayHandlers:
+    users, factors = parts.directory.users, parts.directory.factors
+    # where everybody may list the models without a key, the document may name them
+    names_are_public = not settings.keys_are_required
+    forms = make_forms(settings, parts.access)
+    single = make_single(settings, forms, users)
+    return GatewayHandlers(
+        health=HealthRoutes(path, Probe(parts.stores.database), parts.telemetry.metrics),
+        metrics=MetricsRoutes(parts.telemetry.metrics, parts.telemetry.history),
+        live=LiveRoutes(parts.overview, parts.access.authorizer.holds, settings.heartbeat_s),
+        settings=SettingsRoutes(settings_in_force(settings)),
+        docs=DocsRoutes(path.fleet, names_are_public),
         status=StatusRoutes(path, names_are_public, settings.public_url, parts.uptime),
         playground=PlaygroundRoutes(settings.keys_are_required, settings.public_url),
         static=StaticRoutes(),
         login=LoginRoutes(forms, single.sign_on, settings.public_url),
+        steps=StepRoutes(forms, users, factors),
         single=single,
-        steps=StepRoutes(forms, directory.users, directory.factors),
-        factors=FactorRoutes(desk, directory.factors),
         account=AccountRoutes(forms.provider),
         admin=AdminRoutes(),
-        settings=SettingsRoutes(settings_in_force(settings)),
-        live=LiveRoutes(parts.overview, parts.authorizer.holds, settings.heartbeat_s),
-        tokens=TokenRoutes(path, bounds),
-        files=FileRoutes(
-            runner.means.uploads,
-            runner.means.batches,
-            settings.max_file_bytes,
-            Turns(settings.max_uploads, settings.max_waiting),
-        ),
-        batches=BatchRoutes(runner, bounds),
+        charts=ChartRoutes(Desk(bounds, settings.proxies), path.images.workers),
+    )
+
+
+def _admin(settings: Settings, path: Path, parts: Parts, bounds: Bounds) -> AdminHandlers:
+    assert path.ledger is not None
+    desk, directory, writer = Desk(bounds, settings.proxies), parts.directory, parts.recorder.writer
+    return AdminHandlers(
         organisations=OrganisationRoutes(desk, directory.organisations),
         groups=GroupRoutes(desk, directory.groups),
         roles=RoleRoutes(desk, directory.roles),
         users=UserRoutes(desk, directory.users, directory.events),
+        factors=FactorRoutes(desk, directory.factors),
+        sessions=SessionRoutes(desk, parts.access.sessions, parts.access.cookies),
         key_requests=KeyRequestRoutes(desk, directory.requests),
         keys=KeyRoutes(desk, directory.keys, own=False),
         own_keys=KeyRoutes(desk, directory.keys, own=True),
@@ -165,26 +141,21 @@ def make_handlers(settings: Settings, path: Path, parts: Parts) -> Handlers:
         plans=PlanRoutes(desk, directory.plans),
         credits=CreditRoutes(desk, directory.subscriptions),
         prices=PriceRoutes(desk, directory.prices),
+        usage=UsageRoutes(Reports(parts.stores.database), path.ledger),
+        audit=AuditRoutes(Search(writer.store, writer.artifacts)),
         queue=QueueRoutes(path.queue),
-        backends=BackendRoutes(
-            desk,
-            Backends(
-                directory.groups.changes,
-                Reach(settings.reachable).addresses,
-                [one.name for one in settings.entries],
-                parts.roster.slots_of,
-            ),
-            parts.roster,
-            tuple(settings.entries),
-        ),
-        cache=CacheRoutes(desk, parts.purging),
-        sessions=SessionRoutes(desk, parts.sessions, parts.cookies),
-        canaries=CanaryRoutes(desk, parts.rollout.canaries, path.shares, parts.roster),
-        charts=ChartRoutes(desk, path.images.workers),
+        backends=_backends(settings, desk, parts),
         managed_models=ManagedModelRoutes(desk, parts.management),
-        usage=UsageRoutes(UsageStore(database), path.ledger),
-        audit=AuditRoutes(Search(parts.recorder.writer.store, parts.recorder.writer.artifacts)),
+        cache=CacheRoutes(desk, parts.purging),
+        canaries=CanaryRoutes(desk, parts.rollout.canaries, path.shares, parts.roster),
     )
+
+
+def _backends(settings: Settings, desk: Desk, parts: Parts) -> BackendRoutes:
+    declared, roster = settings.entries, parts.roster
+    names, addresses = [one.name for one in declared], Reach(settings.reachable).addresses
+    backends = Backends(parts.directory.groups.changes, addresses, names, roster.slots_of)
+    return BackendRoutes(desk, backends, roster, tuple(declared))
 
 
 def _bounds(settings: Settings) -> Bounds:

@@ -1,20 +1,18 @@
-"""What works beside the path: the ledger, the audit, batches, and who may call."""
+"""The parts beside the path: the ledger, the audit and batches."""
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path as FilePath
 from typing import TYPE_CHECKING
 
-from frontend.accounts.authorize import Authorizer
-from frontend.accounts.callers import Callers
 from frontend.accounts.clock import Clock
-from frontend.accounts.cookies import Cookies
 from frontend.accounts.directory.directory import Directory
-from frontend.accounts.keys import Keys
+from frontend.accounts.directory.groups import Groups
 from frontend.accounts.ledger import Ledger
+from frontend.accounts.placement import rules_of
 from frontend.accounts.retention import retention_of, write_purge
-from frontend.accounts.sessions import Sessions
 from frontend.accounts.share import Share
 from frontend.accounts.shared import LEASE_US, Shared
 from frontend.audit.bucket import BucketArtifacts
@@ -31,11 +29,11 @@ from frontend.generation.path import Path
 from frontend.http.routing import Handler
 from frontend.settings import Settings
 from frontend.settings.audit import AuditSettings
-from frontend.settings.server import ServerSettings
 from frontend.store.audit import AuditStore
 from frontend.store.batches import BatchStore
 from frontend.store.database import Database
 from frontend.store.ledger.books import LedgerStore
+from frontend.store.location import locate
 from frontend.store.objects import Bucket, Objects
 from frontend.store.redis import SharedCounters
 from frontend.store.uploads import UploadStore
@@ -45,26 +43,37 @@ if TYPE_CHECKING:
     from frontend.telemetry.traces.tracing import Tracing
 
 
-def make_counters(settings: Settings) -> SharedCounters | None:
-    """What several gateways share in Redis; None without one."""
-    if settings.redis is None:
-        return None
-    return SharedCounters(settings.redis, settings.redis_timeout_s, LEASE_US)
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """Where a gateway keeps its state."""
+
+    database: Database
+    counters: SharedCounters | None
+    """What several gateways share in Redis."""
 
 
-def make_ledger(
-    settings: Settings, database: Database, counters: SharedCounters | None, metrics: Metrics
-) -> Ledger:
+def make_stores(settings: Settings, database: Database | None) -> Stores:
+    """`database`: instead of the settings' one. Raises ValueError for a URL that is not valid."""
+    counters = None
+    if settings.redis is not None:
+        counters = SharedCounters(settings.redis, settings.redis_timeout_s, LEASE_US)
+    return Stores(database or Database(locate(settings.url, settings.data_directory)), counters)
+
+
+def make_ledger(settings: Settings, stores: Stores, metrics: Metrics) -> Ledger:
     """Budgets, limits and usage rows."""
     clock, shared = Clock(), None
-    if counters is not None:
-        shared = Shared(counters, Share(settings.redis_gateways), clock)
+    if stores.counters is not None:
+        shared = Shared(stores.counters, Share(settings.redis_gateways), clock)
     default = AuditPolicy(AuditLevel(settings.audit))
     recovery = Recovery(
-        AuditStore(database), settings.data_directory / "audit", default, metrics.audit_records.inc
+        AuditStore(stores.database),
+        settings.data_directory / "audit",
+        default,
+        metrics.audit_records.inc,
     )
     return Ledger(
-        LedgerStore(database),
+        LedgerStore(stores.database),
         settings.default_tokens_per_month,
         settings.max_refused_per_minute,
         charged=metrics.charge,
@@ -120,6 +129,7 @@ def make_runner(
     recorder: Recorder,
     handler: Callable[[str], Handler],
     tracing: "Tracing | None",
+    groups: Groups,
 ) -> Runner:
     """Batches. `handler` answers a line's path."""
     database = recorder.writer.store.database
@@ -127,7 +137,9 @@ def make_runner(
     means = Means(
         BatchStore(database),
         UploadStore(database, folder, settings.max_files_bytes),
-        Performer(handler, settings.request_timeout_s, recorder, tracing),
+        Performer(
+            handler, settings.request_timeout_s, recorder, tracing, partial(rules_of, groups)
+        ),
         LineBounds(
             settings.max_batch_requests,
             settings.max_image_body_bytes,
@@ -140,20 +152,8 @@ def make_runner(
     return Runner(means)
 
 
-def make_authorizer(
-    settings: ServerSettings, callers: Callers, sessions: Sessions, cookies: Cookies
-) -> Authorizer:
-    """Raises KeyFileError: a broken file must end the start, not the first request."""
-    keys = None if settings.keys_file is None else Keys(settings.keys_file)
-    if keys is not None:
-        keys.read()
-    return Authorizer(
-        keys, callers, open=not settings.keys_are_required, sessions=sessions, cookies=cookies
-    )
-
-
 def make_purge(settings: Settings, recorder: Recorder, directory: Directory) -> Purge:
-    """The job that removes audit records whose time is over, by the groups' policies."""
+    """The job that removes audit records that have expired, by the groups' policies."""
     return Purge(
         recorder.writer.store,
         recorder.writer.artifacts,

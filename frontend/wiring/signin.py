@@ -1,21 +1,53 @@
-"""How people sign in: the forms, the steps after a password, and the provider."""
+"""Who may call, and how people sign in: keys, sessions, forms and the provider."""
 
+from dataclasses import dataclass
+
+from frontend.accounts.authorize import Authorizer
+from frontend.accounts.callers import Callers
 from frontend.accounts.cookies import Cookies
 from frontend.accounts.directory.users import Users
-from frontend.accounts.sessions import Sessions
+from frontend.accounts.keys import Keys
+from frontend.accounts.passwords import Passwords
+from frontend.accounts.sessions import Lifetimes, Sessions
 from frontend.accounts.throttle import Throttle
 from frontend.dashboard.forms import Forms
 from frontend.dashboard.single import SignOn, SingleRoutes
 from frontend.settings import Settings
+from frontend.store.database import Database
 from frontend.turns import Turns
 
 _MAX_AT_PROVIDER = 64
 
 
-def make_forms(settings: Settings, sessions: Sessions, cookies: Cookies) -> Forms:
+@dataclass(frozen=True, slots=True)
+class Access:
+    """What says who a caller is, and what the caller may do."""
+
+    callers: Callers
+    sessions: Sessions
+    cookies: Cookies
+    authorizer: Authorizer
+
+
+def make_access(settings: Settings, database: Database, passwords: Passwords) -> Access:
+    """Raises KeyFileError: a broken file must end the start, not the first request."""
+    keys = None if settings.keys_file is None else Keys(settings.keys_file)
+    if keys is not None:
+        keys.read()
+    callers = Callers(database)
+    lifetimes = Lifetimes(settings.session_idle_s, settings.session_longest_s)
+    sessions = Sessions(database, passwords, lifetimes, frozenset(settings.factor_roles))
+    cookies = Cookies(secure=settings.public_url.startswith("https:"))
+    authorizer = Authorizer(
+        keys, callers, open=not settings.keys_are_required, sessions=sessions, cookies=cookies
+    )
+    return Access(callers, sessions, cookies, authorizer)
+
+
+def make_forms(settings: Settings, access: Access) -> Forms:
     """The forms that pages and steps share."""
     provider = settings.oidc_name if settings.oidc_issuer else ""
-    return Forms(sessions, cookies, settings.proxies, provider)
+    return Forms(access.sessions, access.cookies, settings.proxies, provider)
 
 
 def make_single(settings: Settings, forms: Forms, users: Users) -> SingleRoutes:

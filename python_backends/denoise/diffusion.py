@@ -1,6 +1,6 @@
 """The diffusion loop: scheduler from diffusers, noise from per-image generators, UNet from ONNX.
 
-torch is here for the scheduler alone. Noise is drawn per image from its own seed, on the CPU, so
+torch is here only for the scheduler. Noise is drawn per image from its own seed, on the CPU, so
 the same seed and settings give the same image, whichever images are made beside it.
 """
 

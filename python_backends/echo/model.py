@@ -48,5 +48,5 @@ class TritonPythonModel:
             if self._mode == "embedding":
                 return respond(vectors.embed(read(request), self._settings))
             return respond(paint.draw(read(request)))
-        except Exception as error:  # whatever it is, this request's caller must hear of it
+        except Exception as error:  # whatever it is, this request's caller gets an error
             return refuse(error)

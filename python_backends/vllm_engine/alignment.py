@@ -65,8 +65,8 @@ class LogprobAligner:
         return pieces
 
     def _fitted(self, token: Token, spelled: bytes) -> tuple[Token, bytes]:
-        """A token that the text does not go on with: without the blanks that a text may lose at its
-        beginning, or none, or unchanged if its bytes are not text."""
+        """A token that the text does not continue with: without the blanks that a text may lose at
+        its beginning, or none, or unchanged if its bytes are not text."""
         bare = spelled.lstrip()
         if not self._begun and bare and self._text.startswith(bare):
             return _cut(token, bare), bare

@@ -56,7 +56,26 @@ def read_plain_request(arrays: Arrays, parameters: str) -> PlainRequest:
         # Triton's own parameters, such as triton_enable_empty_final_response, come the same way
         sampling = {key: given[key] for key in given if not key.startswith("triton_")}
     returns = tuple(name for name in _RETURNS if scalar(arrays, f"return_{name}"))
-    return PlainRequest(text(arrays, "text_input") or "", stream, echo, sampling, returns)
+    prompt = text(arrays, "text_input") or ""
+    return PlainRequest(prompt, stream, echo, _with_structure(sampling), returns)
+
+
+def _with_structure(sampling: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Triton's backend takes what an answer must match as JSON inside the JSON, and called it
+    `guided_decoding` before release 25.11."""
+    given = dict(sampling)
+    for name in ("structured_outputs", "guided_decoding"):
+        if (value := given.pop(name, None)) is None:
+            continue
+        if isinstance(value, str):
+            try:
+                value = json.loads(value)
+            except json.JSONDecodeError as error:
+                raise InvalidInput(f"'{name}' is not valid JSON: {error}", param=name) from None
+        if not isinstance(value, Mapping):
+            raise InvalidInput(f"'{name}' must be a JSON object, or its text", param=name)
+        given.setdefault("structured_outputs", value)
+    return given
 
 
 class Answer:
@@ -84,7 +103,7 @@ class Answer:
         prefix = self._plain.prompt if self._plain.echo else ""
         tensors = {"text_output": texts([(prefix + part.text).encode() for part in parts])}
         builders: dict[str, Callable[[], Array]] = {
-            # `str`: Triton's backend sends the text "None" while a stream goes on
+            # `str`: Triton's backend sends the text "None" while a stream continues
             "finish_reason": lambda: texts([str(part.finish_reason).encode() for part in parts]),
             "cumulative_logprob": lambda: np.array(
                 [part.cumulative_logprob or 0.0 for part in parts], dtype=np.float32

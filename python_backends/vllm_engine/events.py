@@ -15,7 +15,7 @@ _LOWEST_LOGPROB = -9999.0
 """JSON has no -inf; vLLM's own server sends this in its place."""
 
 FAILED = "error"
-"""vLLM's finish reason of what it could not go on with."""
+"""vLLM's finish reason of what it could not continue."""
 
 Event = dict[str, Any]
 
@@ -199,5 +199,5 @@ def _end_of(completion: Completion) -> End:
 
 
 def has_failed(output: Output) -> bool:
-    """Whether the engine could not go on with one of the completions."""
+    """Whether the engine could not continue one of the completions."""
     return any(completion.finish_reason == FAILED for completion in output.outputs)

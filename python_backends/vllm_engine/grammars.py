@@ -91,7 +91,7 @@ class Grammars:
         """
         # the kind is part of it: the same text may be a regular expression and a grammar
         key = (caller, hashlib.sha256(f"{grammar.kind}\0{grammar.text}".encode()).hexdigest())
-        # a refusal depends on the text alone, so it holds for every caller
+        # a refusal depends only on the text, so it holds for every caller
         if (refusal := self._refused.get(key[1])) is not None:
             raise InvalidInput(refusal.message, code=refusal.code, param=grammar.param)
         pending = self._hosts.get(key)

@@ -19,7 +19,7 @@ EXECUTOR = "python_backends.vllm_engine.executor.SleepingExecutor"
 UNBOUND = "nobind"
 
 _HALF = {"awq", "gptq"}
-"""Methods whose layers vLLM builds for 16-bit numbers alone."""
+"""Methods whose layers vLLM builds only for 16-bit numbers."""
 
 
 def fit_to_cpu(arguments: dict[str, Any]) -> dict[str, Any]:

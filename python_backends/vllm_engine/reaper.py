@@ -4,7 +4,7 @@ vLLM's engine core does not watch its parent: after a SIGKILL of the stub it wou
 its workers and some 400 MB of /dev/shm. So a guard process, in its own session, holds one end of a
 pipe. When the other end closes, it kills every process with the engine's mark in its environment,
 unlinks the shared memory that they had mapped and removes folders with the mark in their names. Run
-as a script it imports the standard library alone.
+as a script it imports only the standard library.
 """
 
 import contextlib

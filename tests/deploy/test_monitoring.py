@@ -17,6 +17,7 @@ from typing import Any
 import httpx2
 import promql_parser
 import pytest
+import yaml
 
 from deploy.generate import FOLDER, dashboard_json
 from deploy.grafana.dashboards import DASHBOARDS, expressions
@@ -28,7 +29,31 @@ from tests.support.gateway import run_gateway
 from tests.support.processes import ROOT, free_port, status_of, wait_for
 
 RULES = ROOT / "deploy/prometheus"
-EXPRESSIONS = sorted({one for each in DASHBOARDS for one in expressions(each)})
+JSON = sorted(FOLDER.glob("*.json"))
+
+
+def panels_in(value: Any) -> Iterator[dict[str, Any]]:
+    """Everything in a dashboard's JSON that asks Prometheus, rows within rows as well."""
+    for one in value if isinstance(value, list) else value.values():
+        if isinstance(one, dict) and "targets" in one:
+            yield one
+        if isinstance(one, dict | list):
+            yield from panels_in(one)
+
+
+def asked() -> dict[str, str]:
+    """The expression of each query of each panel, from what Grafana imports."""
+    found = {}
+    for file in JSON:
+        for panel in panels_in(json.loads(file.read_text())):
+            assert panel["targets"], f"{file.name}: the panel '{panel['title']}' asks nothing"
+            for target in panel["targets"]:
+                found[f"{file.stem}: {panel['title']} {target['refId']}"] = target["expr"]
+    return found
+
+
+ASKED = asked()
+EXPRESSIONS = sorted({*ASKED.values()})
 needs_prometheus = pytest.mark.skipif(
     shutil.which("prometheus") is None, reason="no prometheus; docker/install-tools installs it"
 )
@@ -70,6 +95,40 @@ def test_the_dashboards_are_current() -> None:
         assert len({one["title"] for one in panels}) == len(panels)
 
 
+def test_no_panel_slips_out_of_the_check() -> None:
+    assert {file.stem for file in JSON} == {one.name for one in DASHBOARDS}
+    panels = [one for file in JSON for one in json.loads(file.read_text())["panels"]]
+    assert len(panels) == sum(len(one.panels) for one in DASHBOARDS)
+    assert len(ASKED) == sum(len(panel["targets"]) for panel in panels)
+    assert {*EXPRESSIONS} >= {one for each in DASHBOARDS for one in expressions(each)}
+
+
+def test_every_recorded_series_is_used_and_every_used_one_is_recorded() -> None:
+    text = (RULES / "rules.yml").read_text()
+    recorded = set(re.findall(r"record: (\S+)", text))
+    assert len(recorded) == text.count("record: ")
+    asked_for = [*re.findall(r"expr: (.*)", text), *EXPRESSIONS]
+    used = {name for one in asked_for for name in re.findall(r"\bgateway:[\w:]+", one)}
+    assert used == recorded
+
+
+def test_each_alert_is_tested_where_it_fires_and_where_it_does_not() -> None:
+    rules = yaml.safe_load((RULES / "rules.yml").read_text())
+    alerts = {one["alert"] for each in rules["groups"] for one in each["rules"] if "alert" in one}
+    tests = yaml.safe_load((RULES / "rules_test.yml").read_text())["tests"]
+    cases = [case for one in tests for case in one["alert_rule_test"]]
+    assert {one["alertname"] for one in cases if one.get("exp_alerts")} == alerts
+    assert {one["alertname"] for one in cases if not one.get("exp_alerts")} == alerts
+    for one in tests:
+        fires = {bool(case.get("exp_alerts")) for case in one["alert_rule_test"]}
+        # without a series that is below the limit, a limit that is too low would go unnoticed
+        assert fires == {True, False} or "quiet" in one.get("name", ""), one
+    quiet = {
+        c["alertname"] for t in tests if "quiet" in t.get("name", "") for c in t["alert_rule_test"]
+    }
+    assert quiet == alerts
+
+
 @needs_prometheus
 def test_each_alert_fires_as_its_test_says() -> None:
     for command in (
@@ -81,10 +140,6 @@ def test_each_alert_fires_as_its_test_says() -> None:
             ["promtool", *command], cwd=RULES, capture_output=True, text=True, check=False
         )
         assert ran.returncode == 0, ran.stdout + ran.stderr
-    alerts = set(re.findall(r"alert: (\w+)", (RULES / "rules.yml").read_text()))
-    tested = (RULES / "rules_test.yml").read_text()
-    firing = set(re.findall(r"alertname: (\w+)\n\s+exp_alerts:", tested))
-    assert alerts == firing
 
 
 class _Page(BaseHTTPRequestHandler):

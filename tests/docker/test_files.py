@@ -1,4 +1,4 @@
-"""What can be said of docker/ without building anything."""
+"""What can be said about docker/ without building anything."""
 
 import ast
 import shutil

@@ -1,6 +1,6 @@
 """The default diffusion model: what it draws is what the prompt asked for.
 
-The judge is a small network that this test trains on the reference art alone; it has never seen a
+The judge is a small network that this test trains only on the reference art; it has never seen a
 generated picture.
 """
 

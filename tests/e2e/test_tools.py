@@ -169,7 +169,7 @@ def test_a_json_object_is_one(client: OpenAI) -> None:
 
 
 def test_a_keyword_that_the_grammar_lacks_is_checked_at_the_end(client: OpenAI) -> None:
-    """The grammar leaves one answer, so that it is known what the check has to say of it."""
+    """The grammar leaves one answer, so that it is known what the check has to say about it."""
     patient = client.with_options(max_retries=0).chat.completions.with_raw_response
     for forbidden in (2, 1):
         schema = {"type": "object", "properties": {"a": {"const": 1}}, "required": ["a"]}

@@ -1,7 +1,7 @@
 """Ledgers over a real database, a clock that a test sets, and what the tables say in the end."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +20,7 @@ from frontend.domain.metering import Owner, UsageRow
 from frontend.domain.usage import Usage
 from frontend.store.database import Database
 from frontend.store.ledger.books import LedgerStore
+from frontend.store.rollups import COLUMNS, HOUR_US, SUMS, VIEWS
 from frontend.store.tables import (
     counters,
     credit_accounts,
@@ -29,8 +30,8 @@ from frontend.store.tables import (
     subscriptions,
     usage,
     usage_hourly,
+    usage_rollups,
 )
-from frontend.store.usage import SUMS
 
 NOW_US = 1_795_729_800_000_000
 """2026-11-26 21:50 UTC."""
@@ -159,26 +160,49 @@ async def counted(database: Database) -> dict[tuple[str, str, str], tuple[int, i
 
 
 async def check_books(database: Database) -> dict[str, int]:
-    """Nothing is reserved, hours add up to rows, and credits to 0. The sums of all rows."""
+    """Nothing is reserved, hours and views add up to rows, credits to 0. The sums of all rows."""
     assert not await rows_of(database, reservations)
     assert all(row.reserved == 0 for row in await rows_of(database, counters))
-    sums = []
+    await check_views(database)
     async with database.connect() as connection:
-        for table in (usage, usage_hourly):
-            columns = [func.coalesce(func.sum(table.c[name]), 0) for name in SUMS[2:]]
-            sums.append([int(one) for one in (await connection.execute(select(*columns))).one()])
-        hours = select(func.coalesce(func.sum(usage_hourly.c.requests), 0))
-        rows = select(func.count()).select_from(usage)
-        requests = int((await connection.execute(hours)).scalar_one())
-        assert requests == (await connection.execute(rows)).scalar_one()
+        columns = [func.coalesce(func.sum(usage_hourly.c[name]), 0) for name in SUMS]
+        sums = [int(one) for one in (await connection.execute(select(*columns))).one()]
         for column in (credit_entries.c.amount_micro, credit_accounts.c.balance_micro):
             total = (await connection.execute(select(func.coalesce(func.sum(column), 0)))).scalar()
             assert total == 0
-    assert sums[0] == sums[1]
     for row in await rows_of(database, credit_accounts):
         assert row.balance_micro == sum(
             one.amount_micro for one in await rows_of(database, credit_entries)
             if one.account_id == row.id
         )  # fmt: skip
         assert row.balance_micro >= 0 or row.name == "granted"
-    return dict(zip(SUMS, [requests, 0, *sums[0]], strict=True))
+    return dict(zip(SUMS, sums, strict=True))
+
+
+async def check_views(database: Database) -> None:
+    """Hours and every view have exactly the sums of the rows, for each time and owner."""
+    rows = [row._asdict() for row in await rows_of(database, usage)]
+    hours = [row._asdict() for row in await rows_of(database, usage_hourly)]
+    assert _by(hours, COLUMNS, lambda one: one["hour_at_us"]) == _by(rows, COLUMNS, _at(HOUR_US))
+    kept = [row._asdict() for row in await rows_of(database, usage_rollups)]
+    for view in VIEWS:
+        mine = [one for one in kept if one["view"] == view.number]
+        found = _by(mine, COLUMNS, lambda one: one["at_us"])
+        assert found == _by(rows, view.columns, _at(view.step_us)), view
+    assert {one["view"] for one in kept} <= {view.number for view in VIEWS}
+
+
+def _at(step_us: int) -> Callable[[dict[str, Any]], int]:
+    return lambda one: one["started_at_us"] // step_us * step_us
+
+
+def _by(
+    rows: list[dict[str, Any]], columns: Sequence[str], at: Callable[[dict[str, Any]], int]
+) -> dict[tuple[Any, ...], list[int]]:
+    sums: dict[tuple[Any, ...], list[int]] = {}
+    for one in rows:
+        key = (at(one), *(one[name] if name in columns else "" for name in COLUMNS))
+        own = {"requests": 1, "failures": one.get("status", 0) >= 400}
+        values = [int(one.get(name, own.get(name, 0))) for name in SUMS]
+        sums[key] = [a + b for a, b in zip(sums.get(key, [0] * len(SUMS)), values, strict=True)]
+    return sums

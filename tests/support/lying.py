@@ -1,4 +1,4 @@
-"""A server that speaks OpenAI's dialect as vLLM does, and says of its load whatever it likes."""
+"""A server that speaks OpenAI's dialect as vLLM does, and says about its load whatever it likes."""
 
 import json
 import threading
@@ -15,12 +15,14 @@ MODEL = {"id": "echo", "kind": "llm", "capabilities": ["chat", "completion"], "m
 
 @dataclass
 class Liar:
-    """`fails`: answers with status 500; `delay_s`: until the first byte. `tokens` it has sent."""
+    """`fails`: answers with status 500; `delay_s`: until the first byte. `asked`: what it got."""
 
     metrics: str = IDLE
     fails: bool = False
     delay_s: float = 0.0
     answers: int = 0
+    asked: list[str] = field(default_factory=list)
+    models: list[dict[str, Any]] = field(default_factory=lambda: [MODEL])
     port: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -39,14 +41,15 @@ def lying_server() -> Iterator[Liar]:
 
         def do_GET(self) -> None:
             if self.path == "/v1/models":
-                self._send(200, json.dumps({"data": [MODEL]}))
+                self._send(200, json.dumps({"data": liar.models}))
             elif self.path == "/metrics":
                 self._send(200, liar.metrics)
             else:
                 self._send(404, "{}")
 
         def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["content-length"]))
+            body = self.rfile.read(int(self.headers["content-length"]))
+            liar.asked.append(f"{self.path} {body.decode()}")
             if liar.fails:
                 self._send(500, '{"error": {"message": "broken"}}')
                 return

@@ -36,6 +36,10 @@ OLD_VLLM_INPUTS = {
     for name in ("text_input", "stream?", "sampling_parameters?", "exclude_input_in_output?")
 }
 """Of the release 24.10."""
+OLDER_VLLM_INPUTS = {
+    name: tensor for name, tensor in VLLM_INPUTS.items() if name != "embedding_request?"
+}
+"""Of the releases 24.12 to 25.10."""
 ENSEMBLE_INPUTS: Tensors = {
     "text_input": ("STRING", _ONE),
     "max_tokens": ("INT32", _ONE),
@@ -88,13 +92,17 @@ _STATES: tuple[Tensors, Tensors] = (
     {"input_ids": ("INT64", [-1, -1]), "attention_mask": ("INT64", [-1, -1])},
     {"last_hidden_state": ("FP32", [-1, -1, 2])},
 )
-MODELS = ("vllm_model", "old_vllm", "ensemble", "tensorrt_llm_api", "texts", "states")
+MODELS = (
+    *("vllm_model", "older_vllm", "old_vllm", "ensemble", "tensorrt_llm_api"),
+    *("texts", "states"),
+)
 
 
 def write_plain(root: Path) -> None:
     """All models that `MODELS` names, and the steps of `ensemble`."""
     decoupled = {"model_transaction_policy": {"decoupled": True}}
     _write(root, "vllm_model", "vllm", (VLLM_INPUTS, VLLM_OUTPUTS), **decoupled)
+    _write(root, "older_vllm", "vllm", (OLDER_VLLM_INPUTS, VLLM_OUTPUTS), **decoupled)
     _write(root, "old_vllm", "vllm", (OLD_VLLM_INPUTS, TEXT_OUTPUT), **decoupled)
     _write(root, "tensorrt_llm_api", "llmapi", (LLMAPI_INPUTS, LLMAPI_OUTPUTS), **decoupled)
     engine = _write(

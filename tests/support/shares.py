@@ -13,9 +13,10 @@ from frontend.scheduling.policy import FairShare
 
 @dataclass
 class Asker:
-    """A user with `depth` requests at any time, from `begins_s` to `ends_s`.
+    """A user with `depth` requests at any time, from `begins_s` to `ends_s`, who then gives up
+    those that wait.
 
-    `size` draws (estimate, actual cost) of the next one; `model` its model.
+    `size` draws (estimate, actual cost) of the next one; `model` and `key` its model and key.
     """
 
     name: str
@@ -24,6 +25,7 @@ class Asker:
     group_weight: int = 1
     size: Callable[[random.Random], tuple[int, int]] = lambda _: (100, 100)
     model: Callable[[random.Random], str] = lambda _: "m"
+    key: Callable[[random.Random], str] = lambda _: ""
     depth: int = 4
     begins_s: float = 0.0
     ends_s: float = float("inf")
@@ -50,11 +52,14 @@ class Pool:
         self._numbers = itertools.count()
         self._ends: list[tuple[float, int, Job, int]] = []
         self._begun: set[str] = set()
+        self._leaving: defaultdict[float, list[Job]] = defaultdict(list)
 
     def run(self, until_s: float) -> "Pool":
         """Goes on to an instant."""
-        begins = sorted({one.begins_s for one in self.askers if one.begins_s > self.now_s})
+        changes = {one.begins_s for one in self.askers} | {one.ends_s for one in self.askers}
+        begins = sorted(one for one in changes if self.now_s < one < float("inf"))
         while True:
+            self._leave()
             self._begin()
             self._dispatch()
             times = [end[0] for end in self._ends[:1]] + [t for t in begins if t > self.now_s][:1]
@@ -85,15 +90,23 @@ class Pool:
                 for _ in range(one.depth):
                     self._ask(one)
 
+    def _leave(self) -> None:
+        for ends_s in [one for one in self._leaving if one <= self.now_s]:
+            for job in self._leaving.pop(ends_s):
+                if job.decision is None:
+                    self.policy.remove(job, self.now_s)
+
     def _ask(self, one: Asker) -> None:
         if self.now_s >= one.ends_s:
             return
         estimate, actual = one.size(self._random)
         job = Job(
             f"{one.name} {actual}", one.name, one.model(self._random), estimate, one.weight,
-            one.group, one.group_weight, background=one.background,
+            one.group, one.group_weight, one.key(self._random), one.background,
         )  # fmt: skip
         self.policy.add(job, self.now_s)
+        if one.ends_s < float("inf"):
+            self._leaving[one.ends_s].append(job)
 
     def _dispatch(self) -> None:
         while (job := self.policy.next(self.now_s, self.has_capacity)) is not None:

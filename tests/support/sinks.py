@@ -1,6 +1,7 @@
 """A log sink of the network: Elasticsearch, Splunk or Loki as far as the gateway uses them."""
 
 import json
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +12,8 @@ from typing import Any
 
 @dataclass
 class FakeSink:
-    """`mode`: accept, fail (503), drop the connection, or stall until `release`."""
+    """`mode`: accept, fail (503), drop the connection, stall until `release`, send the head of its
+    answer byte by byte (`trickle`), or end within its answer (`cut`)."""
 
     mode: str = "accept"
     port: int = 0
@@ -21,6 +23,8 @@ class FakeSink:
     """Lines with this text are refused."""
     busy_once: bool = False
     """Elasticsearch answers 429 to the first line of its next batch."""
+    first: list[tuple[int, Any]] = field(default_factory=list)
+    """Answers (status, JSON) to the next batches, which are not kept."""
     attempts: int = 0
     release: threading.Event = field(default_factory=threading.Event)
     _names: set[str] = field(default_factory=set)
@@ -68,7 +72,9 @@ class FakeSink:
 
 
 @contextmanager
-def fake_sink(mode: str = "accept", port: int = 0) -> Iterator[FakeSink]:
+def fake_sink(
+    mode: str = "accept", port: int = 0, tls: ssl.SSLContext | None = None
+) -> Iterator[FakeSink]:
     """Serves one until the block ends."""
     sink = FakeSink(mode)
 
@@ -81,21 +87,30 @@ def fake_sink(mode: str = "accept", port: int = 0) -> Iterator[FakeSink]:
             if sink.mode == "stall":
                 sink.release.wait(60)
                 return
+            if sink.mode == "trickle":
+                while not sink.release.wait(0.05):
+                    self.wfile.write(b"x")
+                return
             status, answer = 503, None
-            if sink.mode == "accept":
+            if sink.first:
+                sink.heads.append((self.path, {k.lower(): v for k, v in self.headers.items()}))
+                status, answer = sink.first.pop(0)
+            elif sink.mode in ("accept", "cut"):
                 sink.heads.append((self.path, {k.lower(): v for k, v in self.headers.items()}))
                 status, answer = sink.answer(self.path, body)
             data = json.dumps(answer).encode()
             self.send_response(status)
             self.send_header("content-length", str(len(data)))
             self.end_headers()
-            self.wfile.write(data)
+            self.wfile.write(data[:-1] if sink.mode == "cut" else data)
 
         def log_message(self, *_: object) -> None:
             return
 
     server = ThreadingHTTPServer(("127.0.0.1", port), Answering)
     server.daemon_threads = True
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
     sink.port = server.server_port
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()

@@ -29,6 +29,6 @@ def default_repository(tmp_path_factory: pytest.TempPathFactory) -> Built:
 
 @pytest.fixture
 def web() -> Iterator[Web]:
-    """A web server of this test alone."""
+    """A web server that only this test uses."""
     with web_server() as running:
         yield running

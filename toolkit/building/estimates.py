@@ -48,7 +48,7 @@ _GGUF_BITS = re.compile(r"[._-]I?Q(\d)", re.IGNORECASE)
 
 
 def conversion_cost(name: str, source_bytes: int, file: str = "") -> Cost:
-    """Of the conversion `name` of a source of so many bytes; `file` is a GGUF file's name."""
+    """Of the conversion `name` of a source of this many bytes; `file` is a GGUF file's name."""
     size = source_bytes
     if name == "gguf" and (bits := _GGUF_BITS.search(file)):
         size = int(source_bytes * 16 / (int(bits[1]) + 0.8))  # scales take about 0.8 bits

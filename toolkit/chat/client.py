@@ -22,7 +22,7 @@ _CONNECT_S, _ANSWER_S = 5.0, 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """What the gateway says of a model."""
+    """What the gateway says about a model."""
 
     name: str
     kind: str

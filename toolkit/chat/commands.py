@@ -70,7 +70,7 @@ def _set(session: "Session", rest: str) -> None:
             session.screen.line(
                 "questions are sent with what was said before"
                 if session.talk.remembers
-                else "each question is sent alone"
+                else "each question is sent without the others"
             )
         case "system":
             _system(session, value)
@@ -222,13 +222,13 @@ def _unquoted(text: str) -> str:
 COMMANDS = {
     "/set": Command("[NAME VALUE]", "set a parameter; without arguments: list them", _set),
     "/show": Command("[info|parameters|system|messages]", "what is in use", _show),
-    "/model": Command("[NAME]", "go on with another served model", _model),
+    "/model": Command("[NAME]", "continue with another served model", _model),
     "/system": Command("[TEXT]", "set or show the system prompt", _system),
     "/image": Command("PATH...", "attach images to the next question", _image),
     "/tools": Command("[FILE|none]", "tools that the model may call: a JSON file", _tools),
     "/clear": Command("", "forget the conversation", _clear),
     "/save": Command("FILE", "write the conversation to a file", _save),
-    "/load": Command("FILE", "go on with a saved conversation", _load),
+    "/load": Command("FILE", "continue with a saved conversation", _load),
     "/help": Command("", "this list; also /?", _help),
     "/bye": Command("", "end; also /exit", _bye),
 }

@@ -98,7 +98,7 @@ class Conversation:
             file.write(f"{text}\n")
 
     def load(self, path: Path) -> None:
-        """Goes on with a saved conversation. Raises UsageError."""
+        """Continues with a saved conversation. Raises UsageError."""
         try:
             saved = json.loads(path.read_text(encoding="utf-8"))
             messages, system = saved["messages"], saved.get("system", "")

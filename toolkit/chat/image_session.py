@@ -1,6 +1,6 @@
 """A session with an image model: reads a prompt, writes a file and shows its path, until the end.
 
-Ctrl-C stops an image and never the program; every error is printed and the session goes on.
+Ctrl-C stops an image and never the program; every error is printed and the session continues.
 """
 
 from collections.abc import Callable

@@ -1,6 +1,6 @@
 """Writes what is streamed: answers to stdout, everything else where people see it.
 
-On a terminal reasoning and remarks are dim; elsewhere stdout gets the answer alone.
+On a terminal reasoning and remarks are dim; elsewhere stdout gets only the answer.
 """
 
 import sys

@@ -1,6 +1,6 @@
 """The chat itself: reads a line, runs it as a command or asks the model, until the end.
 
-Ctrl-C stops an answer and never the program; every error is printed and the chat goes on.
+Ctrl-C stops an answer and never the program; every error is printed and the chat continues.
 """
 
 from collections.abc import Callable

@@ -54,10 +54,11 @@ class Options:
     ] = False
     gpus: Annotated[
         str | None,
-        typer.Option(help="Judge for these GPUs instead, as in h100:2 or 24GiB; `none` for none."),
+        typer.Option(help="GPUs to check for, as in h100:2 or 24GiB; `none` for no GPU."),
     ] = None
     memory: Annotated[
-        str | None, typer.Option(help="Judge for so much host memory instead, as in 64GiB.")
+        str | None,
+        typer.Option(help="Host memory to check for, as in 64GiB. Default: what is free here."),
     ] = None
     as_json: Json = False
 

@@ -1,6 +1,6 @@
 """The table of commands, and a Typer group that imports a command's module when it is run.
 
-A listing (`toolkit --help`, completion of names) reads the table alone; `toolkit verify` imports
+A listing (`toolkit --help`, completion of names) reads only the table; `toolkit verify` imports
 what verify needs and nothing of the other commands. A test compares the sentences here with the
 commands' own help texts.
 """

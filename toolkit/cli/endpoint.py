@@ -60,7 +60,7 @@ class Endpoint:
 
         if self.triton is not None and self.port is not None:
             raise UsageError("--port and --triton exclude each other", hint="give one of them")
-        # a foreign Triton's repository is not known, so its configs come from Triton alone
+        # a foreign Triton's repository is not known, so its configs come only from Triton
         address, repository = self.triton, None
         if address is None:
             record = find_service(self.port, "give the address of any Triton: --triton HOST:PORT")

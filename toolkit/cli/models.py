@@ -1,4 +1,4 @@
-"""`toolkit models`: what a running Triton serves, and changing that while other models go on."""
+"""`toolkit models`: what a running Triton serves, and changing that while other models continue."""
 
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -207,7 +207,7 @@ class Unload(Change):
 @models.command("unload")
 @takes(Unload)
 def unload(options: Unload) -> None:
-    """Unload a model and its own steps. Running requests finish first; other models go on.
+    """Unload a model and its own steps. Running requests finish first; other models continue.
 
     From then on the gateway answers 503 for the model, and `toolkit models load` loads it again. A
     model with `keep_alive` in models.yaml is loaded again by its next request.
@@ -236,8 +236,8 @@ def unload(options: Unload) -> None:
 def reload(options: Change) -> None:
     """Unload a model and its own steps, then load them again in new processes.
 
-    Needs memory for one version only, but the model is not available meanwhile. Other models go
-    on. `toolkit models load` has no such gap.
+    Needs memory for one version only, but the model is not available meanwhile. Other models
+    continue. `toolkit models load` has no such gap.
 
     Examples:
 

@@ -56,7 +56,7 @@ def _service(record: "Record", every: bool) -> dict[str, Any]:
     """One service as JSON; `error` says why its models are not known."""
     from toolkit.errors import ServeError
 
-    # the record alone: a service that does not answer is listed, too
+    # only the record: a service that does not answer is listed, too
     known = {"port": record.port, "pid": record.pid, "state": record.state}
     known |= {"url": record.url or None, "repository": record.repository, "logs": record.logs}
     try:

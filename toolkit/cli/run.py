@@ -20,7 +20,7 @@ def run(options: Options) -> None:
 
     If no service has the model, one is started in the background and stays; `toolkit stop` ends it.
     An embedding model prints its vector, a rerank model scores the lines of standard input, an
-    image model writes a file for each prompt. In a pipe standard output gets the answer alone. Exit
+    image model writes a file for each prompt. In a pipe standard output gets only the answer. Exit
     status: 0 answered, 1 an error, 2 wrong use, 130 Ctrl-C.
 
     Examples:

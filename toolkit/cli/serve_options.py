@@ -129,20 +129,20 @@ class Options:
     dead_after_s: Annotated[
         float,
         typer.Option(
-            min=1, help="Restart a model that neither answers nor works for so many seconds."
+            min=1, help="Restart a model that neither answers nor works for this many seconds."
         ),
     ] = 60.0
     hung_after_s: Annotated[
         float,
         typer.Option(
             min=0,
-            help="Restart a model that works for so many seconds without finishing a request; set "
-            "it above the longest request. 0: never.",
+            help="Restart a model that works for this many seconds without finishing a request. "
+            "Set it above the longest request. 0: never.",
         ),
     ] = 900.0
     gateway_timeout_s: Annotated[
         float,
-        typer.Option(min=1, help="Restart a gateway that does not answer for so many seconds."),
+        typer.Option(min=1, help="Restart a gateway that does not answer for this many seconds."),
     ] = 30.0
     stop_with_parent: Annotated[
         bool, typer.Option("--stop-with-parent", help="Stop when the parent process ends.")

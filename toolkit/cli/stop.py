@@ -22,7 +22,7 @@ class Options:
         str | None,
         typer.Argument(
             metavar="MODEL",
-            help="Unload this model only; the service goes on.",
+            help="Unload this model only; the service continues.",
             autocompletion=complete_models,
         ),
     ] = None

@@ -1,11 +1,13 @@
 """`toolkit verify`: check a model repository without a server."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from toolkit.cli.complete import complete_targets
+from toolkit.cli.options import Json, takes
 from toolkit.cli.output import print_line, say
 from toolkit.errors import RepositoryError
 from toolkit.finding import Severity
@@ -17,10 +19,13 @@ if TYPE_CHECKING:
 _USAGE = 2
 
 
-def verify(
+@dataclass(frozen=True, slots=True)
+class VerifyOptions:
+    """What `toolkit verify` checks, and how it reports."""
+
     directory: Annotated[
         Path, typer.Argument(metavar="DIR", help="The model repository, ours or hand-written.")
-    ] = Path("model_repository"),
+    ] = Path("model_repository")
     target: Annotated[
         str | None,
         typer.Option(
@@ -28,20 +33,23 @@ def verify(
             help="Server to check for: embedded or container:YY.MM[-vllm|-trtllm]. Default: what "
             "the repository was built for; else embedded, or container where a backend needs it.",
         ),
-    ] = None,
+    ] = None
     gpus: Annotated[
         int | None,
         typer.Option(min=0, help="GPUs of the host that serves it; unknown if not given."),
-    ] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Warnings fail as errors do.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
+    ] = None
+    strict: Annotated[bool, typer.Option("--strict", help="Warnings fail as errors do.")] = False
+    json: Json = False
     fix: Annotated[
         bool,
         typer.Option(
             "--fix", help="First apply fixes that need no decision, and print the changes."
         ),
-    ] = False,
-) -> None:
+    ] = False
+
+
+@takes(VerifyOptions)
+def verify(options: VerifyOptions) -> None:
     """Check a model repository without starting a server.
 
     Reports what Triton would refuse, fail on or get wrong, and how to fix it.
@@ -61,19 +69,20 @@ def verify(
     from toolkit.verifier.report import as_json, summary
     from toolkit.verifier.repository import read_models, verify_repository
 
-    server = _find_server(directory, target, gpus)
+    directory = options.directory
+    server = _find_server(directory, options.target, options.gpus)
     findings = verify_repository(directory, server)
     names = sorted(read_models(directory, server))
-    if fix:
+    if options.fix:
         _fix(directory, findings, names)
         # again: fixes change lines, and may have solved what depended on them
         findings = verify_repository(directory, server)
-    if json:
+    if options.json:
         typer.echo(as_json(findings, server.name))
     else:
         _show(findings)
     say(summary(findings, len(names), server.name))
-    fatal = [each for each in findings if strict or each.severity is Severity.ERROR]
+    fatal = [each for each in findings if options.strict or each.severity is Severity.ERROR]
     raise typer.Exit(1 if fatal else 0)
 
 

@@ -1,4 +1,4 @@
-"""Does a directory hold the weights of the model that its config.json describes? From names alone.
+"""Whether a directory has all weights of the model that its config.json describes, by their names.
 
 For copies, which load nothing. Without transformers only files and index are compared; a model that
 transformers does not know (engines know more) is taken as it is.

@@ -32,7 +32,7 @@ def refusing(
 
 
 def describe(error: Exception) -> str:
-    """An error in one line: its type too where its text alone says little."""
+    """An error in one line: its type too where its text says little."""
     text = " ".join(str(error).split())
     if type(error).__name__.endswith("FieldValidationError"):  # transformers', about config.json
         return f"config.json: {text[max(text.find('Field '), 0) :][:_MOST_LETTERS]}"

@@ -7,7 +7,7 @@ from toolkit.convert.parity import SENTENCES
 
 MOST_TRIED = 2048
 """Tokens. Attention takes their square in memory: 8192 are 4 GB a layer in a large model. Above
-it the table of positions is believed, and the longest text compared has so many tokens."""
+it the table of positions is trusted, and the longest text compared has this many tokens."""
 
 
 def longest(works: Callable[[int], bool], most: int) -> int:

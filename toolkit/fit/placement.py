@@ -1,4 +1,4 @@
-"""Which GPUs each language model goes on, and how it is split over them.
+"""Which GPUs each language model uses, and how it is split over them.
 
 Largest first, each on the fewest devices that hold it, the emptiest first. Tensor parallel where
 the heads divide, pipeline stages only where that is not enough. Pure arithmetic.

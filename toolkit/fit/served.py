@@ -1,6 +1,6 @@
 """Where the models of a built repository go on this machine's GPUs.
 
-Reads the repository alone: each step's config, its weights' headers, its graphs' sizes. Graphs are
+Reads only the repository: each step's config, its weights' headers, its graphs' sizes. Graphs are
 placed first and take a fixed part. Language models share what is left, as `toolkit fit` places
 them. It does not start or write anything.
 """

@@ -84,7 +84,7 @@ def _kind(folder: Path, config: Mapping[str, Any], name: str, engine: Engine | N
 
 
 def refusal(kind: str, path: Path, engine: Engine | None) -> Refusal | None:
-    """Why `kind` cannot serve the weights at `path`; None if nothing speaks against it.
+    """Why `kind` cannot serve the weights at `path`; None if it can.
 
     `engine` is the vLLM that would load them, None for weights that it does not load.
     """

@@ -95,8 +95,8 @@ class Kind(Generic[E, F]):
     source is given; `hints` are comments below such an entry.
 
     `wide` are facts that stand for weights which are not known yet: nothing exceeds them.
-    `estimate` names the estimate of `toolkit fit`. `not_here` says of fields that other kinds have
-    why this one has not. `code_files` is what a version of the model itself holds.
+    `estimate` names the estimate of `toolkit fit`. `not_here` gives the reason for each field of
+    other kinds that this one does not have. `code_files` is what a version of the model holds.
     """
 
     name: str

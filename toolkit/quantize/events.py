@@ -1,6 +1,6 @@
 """What a worker process tells its parent: JSON lines on a pipe of its own, never on stdout.
 
-Libraries may print whatever they like; it goes to a log. Imports the standard library alone, since
+Libraries may print whatever they like; it goes to a log. Imports only the standard library, since
 workers run in environments that have nothing of the toolkit's.
 """
 

@@ -67,7 +67,7 @@ def floats_of_products(file: Path) -> list[str]:
 
 
 def _weights(file: Path, least: int = 2) -> Iterator[tuple[str, str, tuple[int, ...]]]:
-    """Name, type and shape of every constant of at least so many dimensions."""
+    """Name, type and shape of every constant of at least this many dimensions."""
     onnx: Any = import_module("onnx")
     graph = onnx.load(file, load_external_data=False).graph
     for name, each in [*((each.name, each) for each in graph.initializer), *_constants(graph)]:

@@ -93,7 +93,7 @@ def _context_length(source: Path, claimed: int) -> int:
             "the graph cannot be run with `input_ids` and `attention_mask` INT64 [1, 1]",
             hint="is it an encoder that `toolkit convert --to onnx` wrote?",
         )
-    # lengths above MOST_TRIED are believed
+    # lengths above MOST_TRIED are trusted
     return claimed if tokens == most else tokens
 
 
@@ -152,7 +152,7 @@ def _halve(file: Path, fresh: Path) -> None:
     """Half precision inside, float32 at the ends.
 
     Encoders go through the optimizer, which folds what halving would double. What it makes of a
-    UNet or a decoder runs on GPUs alone (NhwcConv), and the graph must run anywhere.
+    UNet or a decoder only runs on GPUs (NhwcConv), and the graph must run anywhere.
     """
     if file.parent.name == "encoder":
         optimizer: Any = import_module("onnxruntime.transformers.optimizer")

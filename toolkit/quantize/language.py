@@ -1,6 +1,6 @@
 """A causal language model → a quantized directory with its quality report, or nothing at all.
 
-Three stages: quantize (kept by content, so what was interrupted later goes on from there), measure,
+Three stages: quantize (kept by content, so that an interrupted run continues from there), measure,
 and put in place in one step. Heavy work runs in worker processes.
 """
 

@@ -9,7 +9,7 @@ from toolkit.errors import QualityError
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """None asks for nothing. The defaults catch what is broken, not what is merely rough."""
+    """None: no limit. The defaults catch what is broken, not what is merely rough."""
 
     # the roughest method, int4-rtn on a model of 135 million parameters, comes to 1.4
     max_ppl_ratio: float | None = 2.0

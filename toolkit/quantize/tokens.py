@@ -10,7 +10,7 @@ def encode_samples(
 ) -> list[list[int]]:
     """`count` rows of `length` ids at most; fewer when the texts end.
 
-    A sample that is longer goes on in the next row, so that few texts are enough for many rows.
+    A sample that is longer continues in the next row, so that few texts are enough for many rows.
     """
     rows: list[list[int]] = []
     for sample in samples:

@@ -185,7 +185,7 @@ def _count_layers(step: Any) -> None:
         step.advance()
         return result
 
-    # replaced in the library: it reports to tqdm alone
+    # replaced in the library: it reports only to tqdm
     pipeline.trace_subgraphs = tell_total
     callbacks.sequential_epoch_end = tell_end
 

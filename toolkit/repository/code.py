@@ -27,12 +27,17 @@ def broken_imports(version: Path) -> list[str]:
 def outdated_steps(repository: Path) -> list[str]:
     """Steps whose code in `repository.json` is not that of this release; others are not judged."""
     recorded = _recorded(repository / _MANIFEST)
-    return [
-        step
-        for step, digest in recorded.items()
-        for backend in _copied(repository / step / "1")
-        if code_digest(backend) != digest
-    ]
+    return [step for step in recorded if _differs(repository / step, recorded[step])]
+
+
+def is_outdated(repository: Path, step: str) -> bool:
+    """Whether `outdated_steps` has this step."""
+    digest = _recorded(repository / _MANIFEST).get(step)
+    return digest is not None and _differs(repository / step, digest)
+
+
+def _differs(model: Path, digest: str) -> bool:
+    return any(code_digest(backend) != digest for backend in _copied(model / "1"))
 
 
 def _copied(version: Path) -> list[str]:

@@ -54,7 +54,7 @@ class Child:
                 stderr=log,
                 env=dict(self.command.environment),
                 cwd=self.command.folder,
-                # Ctrl-C must reach the supervisor alone, which ends its children in order
+                # Ctrl-C must reach only the supervisor, which ends its children in order
                 start_new_session=True,
             )
 

@@ -233,7 +233,7 @@ class Control:
         try:
             statistics = self.api.ModelStatistics(request, timeout=_CALL_TIMEOUT_S).model_stats
         except grpc.RpcError as error:
-            # what Triton says of a model that is not loaded
+            # what Triton says about a model that is not loaded
             if error.code() is grpc.StatusCode.INVALID_ARGUMENT:
                 return []
             raise serve_error(f"no statistics of {name}", error) from error

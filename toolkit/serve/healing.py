@@ -1,7 +1,7 @@
 """Finds models of a running Triton that died or hang, and restarts only those.
 
 Triton 2.51 never notices a dead Python process, but loading its model again starts new processes
-while every other model goes on (docs/decisions/0010-one-dead-model.md).
+while every other model continues (docs/decisions/0010-one-dead-model.md).
 """
 
 import time
@@ -132,7 +132,7 @@ class Healer:
             self.report(f"{model}: {reason}; restarted {len(recent)} times, so it is unloaded")
             self._give_up(model)
             return
-        self.report(f"{model}: {reason}; restarting it; all others go on")
+        self.report(f"{model}: {reason}; restarting it; all others continue")
         # a vLLM engine takes about 30 s to load; other models are checked meanwhile
         self._restarts_running[model] = in_background(partial(self._reload, model, hung))
 

@@ -89,7 +89,7 @@ def _cancel(engine: str) -> service_pb2.ModelInferRequest:
     request = service_pb2.ModelInferRequest(model_name=engine, id="canary")
     request.inputs.add(name="cancel", datatype="BYTES", shape=[1])
     request.raw_input_contents.append(_bytes("canary"))
-    # an engine answers a cancel with a final flag alone, which Triton otherwise does not send
+    # an engine answers a cancel with only a final flag, which Triton otherwise does not send
     request.parameters["triton_enable_empty_final_response"].bool_param = True
     return request
 

@@ -22,7 +22,7 @@ def download_bytes(source: Source, *, offline: bool = False) -> int | None:
     inner = source.file if isinstance(source, GgufSource) else source
     try:
         return _ask(inner)
-    except ToolkitError:  # a build says why; a plan goes on without the number
+    except ToolkitError:  # a build says why; a plan continues without the number
         return None
 
 

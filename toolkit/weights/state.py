@@ -35,7 +35,7 @@ from toolkit.wheels import partial_wheel
 
 
 class State(StrEnum):
-    """`partial`: a download that was stopped and can go on. `corrupted`: not what came."""
+    """`partial`: a download that was stopped and can continue. `corrupted`: not what came."""
 
     HERE = "here"
     PARTIAL = "partial"

@@ -8,7 +8,7 @@ import asyncio
 import re
 import time
 from collections.abc import Awaitable, Callable, Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from frontend.accounts.directory.actor import Actor
@@ -16,6 +16,7 @@ from frontend.accounts.directory.change import Changes
 from frontend.accounts.directory.rules import check_revision, exists
 from frontend.address import BadAddress, Server, parse_grpc, parse_server
 from frontend.domain.ids import new_id
+from frontend.domain.labels import problem_of_labels
 from frontend.domain.upstreams import Backend, Engine
 from frontend.errors import Conflict, InvalidRequest
 from frontend.store import backends as store
@@ -44,6 +45,7 @@ class NewBackend:
     priority: int = 0
     external: bool = False
     groups: tuple[str, ...] = ()
+    labels: dict[str, str] = field(default_factory=dict)
     models: tuple[dict[str, Any], ...] = ()
     api_key_env: str | None = None
     api_key_file: str | None = None
@@ -108,6 +110,7 @@ class Backends:
                 edited = replace(one, **values)
                 _check_concurrency(edited.max_concurrent, edited.max_num_seqs, "max_num_seqs")
                 _check_key(edited)
+                _check_labels(edited)
                 await store.BACKENDS.update(change.connection, one.id, **values)
                 change.note("backend", one.id, name=one.name, **values)
             return await self._find(change.connection, one.id)
@@ -118,12 +121,12 @@ class Backends:
         return await self._edit(actor, "backends.enable", backend_id, lambda _, __: values)
 
     async def disable(self, actor: Actor, backend_id: str) -> Backend:
-        """Its models are not listed, and it gets no request; running ones go on."""
+        """Its models are not listed, and it gets no request; running ones continue."""
         values = {"enabled": False}
         return await self._edit(actor, "backends.disable", backend_id, lambda _, __: values)
 
     async def drain(self, actor: Actor, backend_id: str) -> Backend:
-        """It gets no new request; running ones go on."""
+        """It gets no new request; running ones continue."""
 
         def values(one: Backend, now_us: int) -> dict[str, Any]:
             return {"draining_at_us": one.draining_at_us or now_us}
@@ -214,6 +217,7 @@ class Backends:
             raise Conflict(text, param="name")
         _check_concurrency(new.max_concurrent, new.max_num_seqs, "max_num_seqs")
         _check_key(new)
+        _check_labels(new)
         triton = new.engine == "triton"
         try:
             await self.resolve(parse_grpc(new.url) if triton else parse_server(new.url))
@@ -228,6 +232,11 @@ def _check_concurrency(most: int | None, engine: int | None, named: str) -> None
             " requests that wait inside the engine escape the fair share",
             param="max_concurrent",
         )
+
+
+def _check_labels(new: NewBackend | Backend) -> None:
+    if (problem := problem_of_labels(new.labels or {}, external=new.external)) is not None:
+        raise InvalidRequest(f"'labels' {problem}", param="labels")
 
 
 def _check_key(new: NewBackend | Backend) -> None:
@@ -272,6 +281,7 @@ def _columns(new: NewBackend) -> dict[str, Any]:
         "priority": new.priority,
         "external": new.external,
         "groups": [*new.groups],
+        "labels": new.labels,
         "models": [*new.models],
         "api_key_env": new.api_key_env,
         "api_key_file": new.api_key_file,

@@ -1,6 +1,6 @@
 """Canaries: several models that share the requests for one name. Created, changed, promoted, ended.
 
-What is changed here every gateway process follows within a second; requests that run go on.
+Every gateway process follows a change within a second; running requests continue.
 """
 
 import re

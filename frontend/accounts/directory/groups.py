@@ -8,6 +8,7 @@ from frontend.accounts.directory.change import Change, Changes
 from frontend.accounts.directory.rules import check_name, exists
 from frontend.domain.accounts import Group, Organisation
 from frontend.domain.ids import new_id
+from frontend.domain.labels import problem_of_rules
 from frontend.errors import Conflict, InvalidRequest
 from frontend.store import accounts as store
 from frontend.store.records import Range, Rows
@@ -85,12 +86,13 @@ class Groups:
         name: str,
         organisation_id: str | None,
         weight: int,
-        **audit: Any,
+        **policies: Any,
     ) -> Group:
-        """In the organisation 'default' where none is named. `audit`: `audit`, `audit_strict`,
-        `audit_days`. Raises InvalidRequest, Conflict."""
+        """In the organisation 'default' where none is named. `policies`: `audit`, `audit_strict`,
+        `audit_days`, `upstreams`. Raises InvalidRequest, Conflict."""
         check_name(name)
-        _check_strict(audit.get("audit"), audit.get("audit_strict"))
+        _check_strict(policies.get("audit"), policies.get("audit_strict"))
+        _check_rules(policies)
         async with self.changes.begin(actor, "groups.create") as change:
             if change.kept is None:
                 rows = change.connection
@@ -99,16 +101,18 @@ class Groups:
                 found = await store.ORGANISATIONS.find(rows, organisation_id, locked=True)
                 exists(found, "organisation", organisation_id, "organisation_id")
                 added = await _add_group(change, name, organisation_id, weight)
-                await store.GROUPS.update(rows, added, **audit)
+                await store.GROUPS.update(rows, added, **policies)
                 change.note("group", added, name=name, organisation_id=organisation_id)
             return await _group(change.connection, _id_of(change))
 
     async def edit(self, actor: Actor, group_id: str, values: dict[str, Any]) -> Group:
-        """`values`: `name`, `weight`, `disabled`, `audit`, `audit_strict`, `audit_days`.
+        """`values`: `name`, `weight`, `disabled`, `audit`, `audit_strict`, `audit_days`,
+        `upstreams`.
 
         Raises InvalidRequest, NotFound, Conflict.
         """
         _check_names(values)
+        _check_rules(values)
         async with self.changes.begin(actor, "groups.edit") as change:
             group = await _group(change.connection, group_id)
             level = values.get("audit", group.audit)
@@ -183,6 +187,12 @@ def _check_strict(level: str | None, strict: bool | None) -> None:
             f"'audit_strict' is true, but 'audit' is {_quoted(level)}; it needs 'full'",
             param="audit_strict",
         )
+
+
+def _check_rules(values: dict[str, Any]) -> None:
+    problem = problem_of_rules(values.get("upstreams") or {})
+    if problem is not None:
+        raise InvalidRequest(f"'upstreams' {problem}", param="upstreams")
 
 
 def _quoted(level: str | None) -> str:

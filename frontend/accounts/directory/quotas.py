@@ -214,7 +214,7 @@ class QuotaRequests:
         amount: int | None = None,
         expires_at_us: int | None = AS_ASKED,
     ) -> QuotaRequest:
-        """Grants this amount, or what was asked for. `expires_at_us`: None: for good.
+        """Grants this amount, or what was asked for. `expires_at_us`: None: without an end.
 
         Raises NotFound, Conflict, InvalidRequest.
         """
@@ -258,7 +258,7 @@ class QuotaRequests:
             raise Conflict(f"{MAX_PENDING} of your requests are pending; wait for a decision")
 
     async def _replace(self, change: Change, quota: NewQuota) -> None:
-        """An increase for good takes the place of the quota that it increases."""
+        """A permanent increase takes the place of the quota that it increases."""
         same = await allowances.QUOTAS.find_by(change.connection, **quota.what, expires_at_us=None)
         if same is not None:
             await allowances.remove(change.connection, tables.quotas, same.id)
@@ -295,7 +295,7 @@ async def _request(rows: Rows, request_id: str) -> QuotaRequest:
 async def _pending(change: Change, request_id: str) -> QuotaRequest:
     asked = await _request(change.connection, request_id)
     if asked.status == "pending" and allowances.is_over(asked, change.now_us):
-        raise Conflict("the request has expired: the time that it asked for is over")
+        raise Conflict("the request has expired: the time that it asked for has passed")
     if asked.status != "pending":
         raise Conflict(f"the request is {asked.status} already")
     return asked

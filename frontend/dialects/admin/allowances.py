@@ -165,7 +165,7 @@ def end_of_approval(body: ApprovalBody, as_asked: int) -> int | None:
 
 
 def changes_of_plan(body: PlanBody | PlanEdit) -> dict[str, Any]:
-    """What a body says of a plan."""
+    """What a body says about a plan."""
     values: dict[str, Any] = {}
     if body.credits is not UNSET:
         values["credits_micro"] = None if body.credits is None else micro(body.credits)

@@ -45,6 +45,7 @@ def show_group(one: Group) -> Shown:
         "audit": one.audit,
         "audit_strict": one.audit_strict,
         "audit_days": one.audit_days,
+        "upstreams": one.upstreams,
         "created_at": _at(one.created_at_us),
         "disabled": one.disabled_at_us is not None,
     }

@@ -8,6 +8,7 @@ from msgspec import UNSET, Meta, UnsetType, to_builtins
 from frontend.dialects.admin.answers import Shown
 from frontend.dialects.admin.bodies import changed
 from frontend.dialects.declare import Body, about
+from frontend.domain.labels import labels_of
 from frontend.domain.upstreams import Backend, UpstreamEntry
 
 _US = 1_000_000
@@ -15,6 +16,10 @@ _MIB = 1024
 Count = Annotated[int, Meta(ge=1, le=1_000_000)]
 Gigabytes = Annotated[int, Meta(ge=1, le=1_000_000)] | Annotated[float, Meta(ge=0.001, le=1e6)]
 Groups = Annotated[list[str], Meta(max_length=100)]
+_LABELS = about(
+    "What the policies of groups are about, such as 'region' or 'trust'; 'site' is 'cloud' with"
+    " 'external', else 'local', where it is left out."
+)
 EngineName = Literal[
     "triton", "vllm", "tgi", "llama.cpp", "lmstudio", "mistral.rs", "openai", "ollama", "anthropic"
 ]
@@ -35,7 +40,7 @@ class TensorsBody(Body, kw_only=True, omit_defaults=True):
 
 
 class ServedBody(Body, kw_only=True, omit_defaults=True):
-    """What the server does not say of one of its models."""
+    """What the server does not say about one of its models."""
 
     name: Annotated[str, Meta(min_length=1, max_length=256), about("The name for clients.")]
     own: Annotated[str | None, about("Its name at the server, if another.")] = None
@@ -74,6 +79,7 @@ class BackendBody(Body, kw_only=True):
     ] = 0
     external: Annotated[bool, about("Whether prompts leave the site.")] = False
     groups: Annotated[Groups, about("Ids of the groups that may use it; empty: all.")] = []  # noqa: RUF012
+    labels: Annotated[dict[str, str], _LABELS] = {}  # noqa: RUF012
     models: Annotated[
         list[ServedBody], Meta(max_length=1000), about("With it, only these are served.")
     ] = []  # noqa: RUF012
@@ -106,6 +112,7 @@ class BackendEdit(Body, kw_only=True):
     groups: Annotated[
         Groups | UnsetType, about("Ids of the groups that may use it; empty: all.")
     ] = UNSET
+    labels: Annotated[dict[str, str] | UnsetType, _LABELS] = UNSET
     models: Annotated[
         Annotated[list[ServedBody], Meta(max_length=1000)] | UnsetType,
         about("With it, only these are served."),
@@ -163,6 +170,7 @@ def show_backend(one: Backend, state: Shown | None = None) -> Shown:
         "priority": one.priority,
         "external": one.external,
         "groups": one.groups,
+        "labels": labels_of(one.labels or {}, external=one.external),
         "declared_models": one.models,
         "api_key_env": one.api_key_env,
         "api_key_file": one.api_key_file,
@@ -190,6 +198,7 @@ def show_entry(one: UpstreamEntry, state: Shown) -> Shown:
         "priority": one.priority,
         "external": one.external,
         "groups": [*one.groups],
+        "labels": labels_of(one.labels, external=one.external),
         "declared_models": [model.name for model in one.models],
         "api_key_env": None,
         "api_key_file": one.api_key_file,

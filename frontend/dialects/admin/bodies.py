@@ -28,6 +28,11 @@ _AUDIT = about(
 )
 _STRICT = about("With 'full': requests are refused when their records could be lost.")
 _DAYS = about("Days until audit records are removed.")
+_UPSTREAMS = about(
+    "Labels of upstreams with the values that they may have: its prompts are only sent to upstreams"
+    ' that satisfy all, such as {"site": ["local"]}. null: to every upstream.'
+)
+Allowed = dict[str, list[str]]
 _DISABLED = about("Whether its keys are refused.")
 
 
@@ -53,6 +58,7 @@ class GroupBody(Body, kw_only=True):
     audit: Annotated[Level | None, _AUDIT] = None
     audit_strict: Annotated[bool | None, _STRICT] = None
     audit_days: Annotated[Days | None, _DAYS] = None
+    upstreams: Annotated[Allowed | None, _UPSTREAMS] = None
 
 
 class GroupEdit(Body, kw_only=True):
@@ -63,6 +69,7 @@ class GroupEdit(Body, kw_only=True):
     audit: Annotated[Level | UnsetType | None, _AUDIT] = UNSET
     audit_strict: Annotated[bool | UnsetType | None, _STRICT] = UNSET
     audit_days: Annotated[Days | UnsetType | None, _DAYS] = UNSET
+    upstreams: Annotated[Allowed | UnsetType | None, _UPSTREAMS] = UNSET
     disabled: Annotated[bool | UnsetType, _DISABLED] = UNSET
 
 

@@ -9,7 +9,7 @@ from frontend.dialects.declare import Body, about
 MAX_POINTS = 8000
 """Points of all series together: 0.3 s of a worker."""
 Text = Annotated[str, Meta(max_length=200)]
-Value = Annotated[float, Meta(ge=0, le=1e15)]
+Value = Annotated[int, Meta(ge=0, le=10**15)] | Annotated[float, Meta(ge=0, le=1e15)]
 
 
 class SeriesBody(Body, kw_only=True):

@@ -21,7 +21,7 @@ class ModelChangeBody(Body, kw_only=True):
         str | None, about("The upstream; without it, every one that has the model.")
     ] = None
     wait_s: Annotated[
-        Seconds | None, about("Seconds until the answer is sent in any case; the work goes on.")
+        Seconds | None, about("Seconds until the answer is sent in any case; the work continues.")
     ] = None
 
 

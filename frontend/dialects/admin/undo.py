@@ -1,7 +1,8 @@
 """How a change of the history is undone: a request to the ordinary API that sets the old values.
 
 Pure. Its sender needs the permission of that route, and it is a change of its own. Only edits
-can be undone: what was deleted is gone, and what was created may be in use.
+can be undone: what was deleted is gone, and what was created may be in use. Canaries are different:
+all that is of one is its shares, so a new one can be ended, and an ended one made again.
 """
 
 from typing import Any
@@ -20,6 +21,8 @@ _PATHS = {
     "plans.edit": "/admin/plans",
     "backends.edit": "/admin/backends",
     "canaries.edit": "/admin/canaries",
+    "canaries.promote": "/admin/canaries",
+    "canaries.withdraw": "/admin/canaries",
 }
 _OWN = frozenset(
     {"id", "updated_at_us", "created_at_us", "built_in", "draining_at_us", "refreshed_at_us"}
@@ -39,6 +42,8 @@ def undo_of(event: AdminEvent) -> Shown | None:
     where the change cannot be undone."""
     name = f"{event.target_kind}:{event.target_id}"
     before, after = _columns(event.before, name), _columns(event.after, name)
+    if event.action in ("canaries.create", "canaries.delete"):
+        return _canary(event, before)
     if event.action in _SWITCHES:
         column, old, verb = _SWITCHES[event.action]
         if column not in before or before[column] != old:
@@ -57,6 +62,21 @@ def undo_of(event: AdminEvent) -> Shown | None:
         "body": body,
         "expected": expected,
     }
+
+
+def _canary(event: AdminEvent, before: dict[str, Any]) -> Shown:
+    """A new canary is ended, and one that was ended is made again."""
+    path, body = "/admin/canaries", None
+    if event.action == "canaries.create":
+        return {
+            "method": "DELETE",
+            "path": f"{path}/{event.target_id}",
+            "body": body,
+            "expected": {},
+        }
+    body = _fields(before)
+    body["model"] = body.pop("name", event.details.get("name"))
+    return {"method": "POST", "path": path, "body": body, "expected": {}}
 
 
 def _columns(rows: dict[str, object] | None, name: str) -> dict[str, Any]:

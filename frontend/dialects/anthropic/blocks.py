@@ -140,7 +140,7 @@ def read_assistant(blocks: list[Any], path: str) -> Message:
         elif kind == "tool_use":
             call = read(_Call, block, place)
             calls.append(ToolCall(call.name, orjson.dumps(call.input).decode(), call.id))
-        # blocks that only their provider can read are left out, or the conversation could not go on
+        # without blocks that only their provider can read, so that the conversation can continue
         elif kind not in _PROVIDERS and not kind.endswith("_tool_result"):
             raise refuse(
                 f"{place}.type", f"is {kind[:60]!r}, which assistant messages cannot contain"
@@ -150,7 +150,7 @@ def read_assistant(blocks: list[Any], path: str) -> Message:
 
 
 def read_texts(blocks: list[Any], path: str) -> str:
-    """Text blocks alone, joined."""
+    """Only text blocks, joined."""
     texts = []
     for index, block in enumerate(blocks):
         place = f"{path}[{index}]"

@@ -70,7 +70,7 @@ def parse_messages(body: object, max_messages: int, *, counting: bool = False) -
     # 'adaptive' leaves it to the template
     if thinking is not None and thinking.type != "adaptive":
         options = {"enable_thinking": thinking.type == "enabled"}
-    on = messages[-1].role == "assistant"  # the model is to go on from there
+    on = messages[-1].role == "assistant"  # the model continues from there
     prompt = Conversation(
         messages, options, _effort(given), False if on else None, True if on else None
     )
@@ -107,7 +107,7 @@ def check_abilities(call: MessagesCall, model: Model) -> None:
 
 def _sampling(body: MessagesBody) -> Sampling:
     stops = listed(body.stop_sequences)
-    # the API refuses texts of whitespace alone
+    # the API refuses texts of whitespace only
     if any(not one.strip() for one in stops):
         raise refuse("stop_sequences", "must not contain blank entries")
     top_p, top_k = body.top_p, body.top_k or None

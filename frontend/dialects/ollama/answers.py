@@ -29,7 +29,7 @@ class OllamaReply:
         self._context: list[int] = []
 
     def admitted(self) -> None:
-        """The request's wait is over: until now Ollama would have loaded the model."""
+        """The request's wait has ended: until now Ollama would have loaded the model."""
         self._load_ns = time.perf_counter_ns() - self._start_ns
 
     def arrived(self) -> None:

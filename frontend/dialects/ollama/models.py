@@ -19,7 +19,7 @@ from frontend.domain.models import Model
 VERSION = "0.30.0"
 """The release of Ollama whose API this speaks."""
 _LATEST = ":latest"
-_FOREVER = "2318-01-01T00:00:00Z"  # what Ollama says of a model that stays
+_FOREVER = "2318-01-01T00:00:00Z"  # what Ollama says about a model that stays
 _CAPABILITIES = {
     "completion": "completion",
     "tools": "tools",

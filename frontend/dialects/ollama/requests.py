@@ -1,7 +1,7 @@
 """`/api/chat` and `/api/generate`: request → canonical generation. Pure.
 
 `format` is enforced by the engine; `think` goes to the chat template; templates come from the
-operator alone. Unknown fields are ignored, as Ollama ignores them.
+operator only. Unknown fields are ignored, as Ollama ignores them.
 """
 
 from dataclasses import dataclass, replace

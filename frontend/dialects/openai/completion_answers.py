@@ -129,7 +129,7 @@ class CompletionChunks:
         self._usage.see(event, prompt)
         text = "" if call.score_only else event.text
         tokens = [] if call.score_only else event.logprobs or []
-        if event.prompt_logprobs is not None:  # in the first event of the prompt alone
+        if event.prompt_logprobs is not None:  # only in the first event of the prompt
             self._echoed[prompt] = echoed_tokens(event)
         # with the first text of each choice, which all begin with the same prompt
         if call.echo and index not in self._offsets:

@@ -82,7 +82,7 @@ def check_dimensions(asked: int | None, model: Model) -> None:
 
 
 def check_ids(embedding: Embedding, model: Model) -> None:
-    """Raises InvalidRequest when the model takes text alone."""
+    """Raises InvalidRequest when the model only takes text."""
     if embedding.ids is not None and Input.TOKEN_IDS not in model.accepts:
         raise InvalidRequest(
             f"the model '{model.name}' does not accept token ids; send text "

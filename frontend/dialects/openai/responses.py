@@ -61,7 +61,7 @@ class ResponseCall:
         images: list[ImageLink] = []
         items = [*history, *self.items]
         messages = messages_of(items, images, len(history))
-        # of this request alone: the API does not carry instructions over to the next one
+        # only of this request: the API does not carry instructions over to the next one
         if self.instructions:
             messages = (Message("system", self.instructions), *messages)
         if not messages:

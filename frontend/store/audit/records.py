@@ -1,9 +1,10 @@
-"""Records of requests: added in batches, read, and removed when their time is over.
+"""Records of requests: added in batches, read, and removed when they have expired.
 
 It does not know policies. A batch that is added again changes nothing.
 """
 
-from collections.abc import Collection, Sequence
+import asyncio
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -117,10 +118,16 @@ class AuditStore:
                 found.append(last)
         return found
 
-    async def remove(self, group_id: str, before: int, most: int) -> Removed:
-        """Removes up to `most` records of a group that are older than the id `before`."""
+    async def remove(
+        self, group_id: str, before: int, most: int, note: Callable[[Removed], None] | None = None
+    ) -> Removed:
+        """Removes up to `most` records of a group that are older than the id `before`. `note` runs
+        in a thread before the transaction is committed; what it raises undoes the removal."""
         async with self.database.begin() as connection:
-            return await _remove(connection, group_id, before, most)
+            removed = await _remove(connection, group_id, before, most)
+            if removed.records and note is not None:
+                await asyncio.to_thread(note, removed)
+            return removed
 
     async def older(self, group_id: str, before: int, most: int) -> list[int]:
         """Ids of up to `most` records of a group that are older than the id `before`."""

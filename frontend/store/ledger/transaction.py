@@ -16,7 +16,7 @@ class Transaction:
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         postgres = connection.dialect.name == "postgresql"
-        # SQLAlchemy has upserts in its dialects alone
+        # SQLAlchemy has upserts only in its dialects
         self.insert: Any = postgresql.insert if postgres else sqlite.insert
 
     def of_many(self, statement: Select[Any] | Any, ids: Collection[str]) -> list[Row[Any]]:

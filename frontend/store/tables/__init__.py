@@ -41,7 +41,7 @@ from frontend.store.tables.limits import (
     subscriptions,
 )
 from frontend.store.tables.uptime import uptime
-from frontend.store.tables.usage import usage, usage_hourly
+from frontend.store.tables.usage import usage, usage_hourly, usage_rollups
 
 __all__ = [
     "admin_events",
@@ -83,5 +83,6 @@ __all__ = [
     "uptime",
     "usage",
     "usage_hourly",
+    "usage_rollups",
     "users",
 ]

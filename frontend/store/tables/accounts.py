@@ -60,6 +60,7 @@ groups = Table(
     Column("audit", Text),  # none, metadata, full; null as in the settings, also the two below
     Column("audit_strict", Boolean),
     Column("audit_days", Integer),
+    Column("upstreams", JSON(none_as_null=True)),  # allowed values of labels; null: every upstream
     _unique_while_it_exists("groups", "organisation_id", "name"),
 )
 

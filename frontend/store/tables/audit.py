@@ -2,7 +2,7 @@
 
 The id of a record is its moment in microseconds times 4096 plus a number of the gateway's process,
 so the primary key orders by time, and a range of time is a range of ids. Each index ends with what
-else may be asked, so that a search with several filters reads that index alone.
+else may be asked, so that a search with several filters reads only that index.
 """
 
 from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, Table, Text

@@ -27,6 +27,7 @@ backends = Table(
     Column("priority", BigInteger, nullable=False),
     Column("external", Boolean, nullable=False),
     Column("groups", JSON, nullable=False),
+    Column("labels", JSON(none_as_null=True)),  # null: registered with an older release
     Column("models", JSON, nullable=False),
     Column("api_key_env", Text),  # where the key is; the key itself is not stored
     Column("api_key_file", Text),

@@ -1,9 +1,10 @@
-"""What was used: one row for each request, and their sums by hours in UTC.
+"""What was used: one row for each request, their sums by hours in UTC, and coarser sums.
 
-Neither refers to other tables, so that deleting a user or a key keeps its usage.
+None of them refers to other tables, so that deleting a user or a key keeps its usage.
 """
 
 from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, Table, Text
+from sqlalchemy import text as sql
 
 from frontend.store.tables.columns import count, identifier, instant, metadata, text
 
@@ -46,4 +47,27 @@ usage_hourly = Table(
     count("failures"),
     *(count(name) for name in _SUMS),
     Index("ix_usage_hourly_user_id_hour_at_us", "user_id", "hour_at_us"),
+    Index("ix_usage_hourly_key_id_hour_at_us", "key_id", "hour_at_us"),
+)
+
+# of each view of `store.rollups`: the columns that it leaves out are ''
+_OF_GROUPS = sql("group_id <> ''")
+usage_rollups = Table(
+    "usage_rollups",
+    metadata,
+    Column("view", Integer, primary_key=True, autoincrement=False),
+    Column("at_us", BigInteger, primary_key=True, autoincrement=False),
+    *(Column(name, Text, primary_key=True) for name in (*_OWNERS, "model")),
+    # of the gateway that wrote it: two of them never wait for the lock of one row
+    Column("shard", Integer, primary_key=True, autoincrement=False),
+    count("requests"),
+    count("failures"),
+    *(count(name) for name in _SUMS),
+    Index(
+        "ix_usage_rollups_view_group_id_at_us",
+        *("view", "group_id", "at_us"),
+        sqlite_where=_OF_GROUPS,
+        postgresql_where=_OF_GROUPS,
+    ),
+    sqlite_with_rowid=False,  # ranges of time lie together
 )

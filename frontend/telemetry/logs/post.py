@@ -1,8 +1,10 @@
 """One HTTP POST from a thread, with bounds on its time and on its answer. Redirects are refused."""
 
+import contextlib
 import http.client
+import socket
 import ssl
-import time
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
@@ -37,7 +39,6 @@ class Endpoint:
             raise Away(f"an invalid answer ({type(error).__name__})") from None
 
     def _post(self, body: bytes, content_type: str) -> tuple[int, bytes]:
-        ends_s = time.monotonic() + self.timeout_s
         parts = urlsplit(self.url)
         host = parts.hostname or ""
         if parts.scheme == "https":
@@ -49,20 +50,40 @@ class Endpoint:
             connection = http.client.HTTPConnection(host, parts.port, timeout=self.timeout_s)
         target = parts.path + (f"?{parts.query}" if parts.query else "")
         headers = {**self.headers, "content-type": content_type, "connection": "close"}
+        late = threading.Event()
         try:
-            connection.request("POST", target, body=body, headers=headers)
-            socket = connection.sock
-            response = connection.getresponse()
-            answer = bytearray()
-            while chunk := response.read1(_CHUNK):
-                answer += chunk
-                left_s = ends_s - time.monotonic()
-                if len(answer) > _MAX_ANSWER:
-                    raise ValueError("too long")
-                if left_s <= 0:
-                    raise TimeoutError
-                if socket is not None:
-                    socket.settimeout(left_s)
-            return response.status, bytes(answer)
+            connection.connect()
+            # the time-out of a socket begins again with each byte
+            timer = threading.Timer(self.timeout_s, _cut, [connection.sock, late])
+            timer.start()
+            try:
+                connection.request("POST", target, body=body, headers=headers)
+                status, answer = _read(connection.getresponse())
+            except (OSError, http.client.HTTPException):
+                if late.is_set():
+                    raise TimeoutError from None
+                raise
+            finally:
+                timer.cancel()
+            if late.is_set():
+                raise TimeoutError
+            return status, answer
         finally:
             connection.close()
+
+
+def _read(response: http.client.HTTPResponse) -> tuple[int, bytes]:
+    answer = bytearray()
+    while chunk := response.read1(_CHUNK):
+        answer += chunk
+        if len(answer) > _MAX_ANSWER:
+            raise ValueError("too long")
+    return response.status, bytes(answer)
+
+
+def _cut(connected: socket.socket, late: threading.Event) -> None:
+    """Ends what waits for the other side."""
+    late.set()
+    with contextlib.suppress(OSError):
+        # not that of TLS, which the thread that reads still uses
+        socket.socket.shutdown(connected, socket.SHUT_RDWR)

@@ -22,7 +22,7 @@ class Spool:
 
     def __init__(self, root: Path, max_bytes: int) -> None:
         self._root, self._max_bytes = root, max_bytes
-        self._folder = root / f"{time.time_ns():020d}-{os.getpid()}"
+        self._folder = root
         self._lock = threading.Lock()
         self._owned: int | None = None
         self._file: int | None = None
@@ -33,8 +33,11 @@ class Spool:
 
     def open(self) -> None:
         """Makes the folder and takes over what others left. Raises OSError."""
-        self._folder.mkdir(mode=0o700, parents=True)
-        self._owned = _locked(self._folder)
+        # a process that starts at this moment may take the folder over before it is locked
+        while self._owned is None:
+            self._folder = self._root / f"{time.time_ns():020d}-{os.getpid()}"
+            self._folder.mkdir(mode=0o700, parents=True)
+            self._owned = _locked(self._folder)
         for folder in sorted(self._root.iterdir()):
             if folder != self._folder and (owned := _locked(folder)) is not None:
                 self._adopt(folder)
@@ -136,7 +139,10 @@ def _locked(folder: Path) -> int | None:
         return None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # the lock of a folder that was removed after it was opened is nobody's
+        if os.path.samestat(os.fstat(descriptor), (folder / _LOCK).stat()):
+            return descriptor
     except OSError:
-        os.close(descriptor)
-        return None
-    return descriptor
+        pass
+    os.close(descriptor)
+    return None

@@ -100,7 +100,7 @@ class Tracing:
         return trace
 
     def end(self, outcome: Outcome) -> None:
-        """The request is over."""
+        """The request has ended."""
         self._ids.pop(outcome.id, None)
         trace = outcome.trace
         if not isinstance(trace, SpanTrace):

@@ -20,9 +20,9 @@ from frontend.domain.events import Events
 from frontend.domain.generation import Conversation, Generation, Tokenized
 from frontend.domain.images import ImageRequest, ImageResult
 from frontend.domain.models import Model
-from frontend.domain.sampling import Sampling
 from frontend.domain.vectors import Embedding, Pairs, Scores, Vectors
 from frontend.errors import BackendFailed, ContextOverflow, GatewayError
+from frontend.upstreams.counting import count_by_generating
 from frontend.upstreams.openai.read import Reading
 from frontend.upstreams.openai.slots import find_slots
 from frontend.upstreams.openai.write import is_chat, is_strict, write_body, write_prompt
@@ -154,13 +154,7 @@ class OpenAi(Remote):
                 return len((await self._tokens(model, generation, call, strings=False)).ids)
             except Refused:
                 pass  # it has no such route
-        one = Sampling(max_tokens=1)
-        once = replace(generation, sampling=one, structure=None, reply=None)
-        counted = 0
-        async with aclosing(self.generate(model, once, call)) as groups:
-            async for group in groups:
-                counted = group[-1].prompt_tokens
-        return counted
+        return await count_by_generating(self, model, generation, call)
 
     async def tokenize(
         self, model: Model, generation: Generation, call: Call, *, strings: bool

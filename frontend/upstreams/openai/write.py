@@ -52,7 +52,7 @@ def write_body(model: str, generation: Generation, engine: str) -> dict[str, Any
 
 
 def write_prompt(generation: Generation) -> dict[str, Any]:
-    """The fields of the prompt alone."""
+    """Only the fields of the prompt."""
     prompt = generation.prompt
     if isinstance(prompt, Conversation):
         images = iter(generation.images)

@@ -10,7 +10,6 @@ import contextlib
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import aclosing
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -21,9 +20,9 @@ from frontend.domain.events import Events
 from frontend.domain.generation import Generation, Tokenized
 from frontend.domain.images import ImageRequest, ImageResult
 from frontend.domain.models import Model, Version
-from frontend.domain.sampling import Sampling
 from frontend.domain.vectors import Embedding, Pairs, Scores, Vectors
 from frontend.errors import BackendUnavailable, InvalidRequest
+from frontend.upstreams.counting import count_by_generating
 from frontend.upstreams.declared import Declared
 from frontend.upstreams.fanout import fan_out
 from frontend.upstreams.protocol import Call, Figures
@@ -201,13 +200,7 @@ class Triton:
         if step is not None and not generation.images:
             with _naming(_params_of(generation)):
                 return await unary.count(self._connection, step, generation, call)
-        one_token = Sampling(max_tokens=1, temperature=0)
-        once = replace(generation, sampling=one_token, structure=None, reply=None)
-        counted = 0
-        async with aclosing(self.generate(model, once, call)) as groups:
-            async for group in groups:
-                counted = group[-1].prompt_tokens
-        return counted
+        return await count_by_generating(self, model, generation, call)
 
     async def tokenize(
         self, model: Model, generation: Generation, call: Call, *, strings: bool

@@ -25,6 +25,16 @@ from frontend.upstreams.triton.contract import CANONICAL_NAMES
 
 MARKER = "toolkit-error:"
 _log = logging.getLogger(__name__)
+CODES = frozenset(
+    (
+        "backend_error", "content_filter", "content_policy_violation", "context_length_exceeded",
+        "engine_failed", "engine_unavailable", "grammar_too_expensive", "grammar_too_large",
+        "invalid_grammar", "invalid_token_ids", "invalid_value", "unknown_parameter",
+        "unsupported_content", "unsupported_parameter", "unsupported_schema", "unsupported_value",
+    )
+)  # fmt: skip
+"""The contract's codes. Logs, metrics and the audit have an error's code, so it must never be a
+text that a model makes of a prompt."""
 _CLASSES: dict[int, type[GatewayError]] = {
     429: RateLimited,
     503: BackendUnavailable,
@@ -39,7 +49,7 @@ def from_message(text: str, engine_id: str) -> GatewayError:
         error = _overflow(marked) or _class_of(marked.get("status"))(
             str(marked.get("message", "the model refused the request")),
             param=_text(marked.get("param")),
-            code=_text(marked.get("code")),
+            code=code if (code := _text(marked.get("code"))) in CODES else None,
         )
         error.rename(CANONICAL_NAMES)
         return error.caused_by(text)

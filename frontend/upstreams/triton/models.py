@@ -66,7 +66,7 @@ def read_models(
 ) -> list[Served]:
     """The public models among all that are loaded.
 
-    `declared`: what the operator says of models by their names in Triton; with it only these.
+    `declared`: what the operator says about models by their names in Triton; with it only these.
     `versions`: the loaded versions of each, the newest last; of several each is a model, too.
     """
     loaded = {one.name: one for one in configs}

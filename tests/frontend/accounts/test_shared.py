@@ -151,7 +151,7 @@ def test_the_script_decides_as_the_pure_rules_do(
         if isinstance(pure, Grant) and isinstance(answer, Grant):
             assert (answer.output, answer.holds) == (pure.output, pure.holds)
         elif isinstance(answer, Grant):
-            return  # it has drained since, so the two go on differently
+            return  # it has drained since, so the two continue differently
         elif isinstance(answer, Refusal) and isinstance(pure, Refusal):
             assert answer.needed == pure.needed or answer.limit != pure.limit
 

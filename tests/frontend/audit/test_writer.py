@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from frontend.audit.artifacts import Artifacts, Removal
 from frontend.audit.purge import DAY_US, Purge
 from frontend.audit.search import line_of
 from frontend.audit.writer import Pending, Writer
@@ -129,6 +130,75 @@ async def test_a_purge_proves_what_it_removed(database: Database, tmp_path: Path
     events.clear()
     await purge.run()
     assert events == {}
+
+
+class Killed(BaseException):
+    """Nothing handles it."""
+
+
+@pytest.mark.parametrize("place", ["commit", "artifact", "proof"])
+async def test_a_purge_that_is_cut_off_is_ended_and_proved_by_the_next_one(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    monkeypatch.setattr("frontend.audit.purge._PIECE", 2)
+    writer = made(AuditStore(database), tmp_path, [], records=100)
+    files = [f"image {number}".encode() for number in range(5)]
+    for number, file in enumerate(files):
+        writer.add(full(number, "canary", [file, b"shared"]))
+        await writer.flush()
+    writer.add(full(900_000, "kept", [b"shared"]))
+    await writer.flush()
+    lines = [line_of(one) for one in await writer.store.search(AuditFilter(0, EVER), None, 9)]
+    events: list[dict[str, Any]] = []
+    left = [1 if place == "proof" else 2]  # the second time, in the middle
+
+    def cut(where: str) -> None:
+        left[0] -= where == place
+        if where == place and left[0] == 0:
+            raise Killed
+
+    async def days() -> Any:
+        return lambda _: 5
+
+    async def prove(_: str, details: dict[str, Any]) -> None:
+        cut("proof")
+        events.append(details)
+
+    def purge() -> Purge:
+        now_us = START_US + 900_000 * 1_000_000
+        artifacts = Artifacts(writer.artifacts.folder)
+        return Purge(writer.store, artifacts, days, prove, lambda: now_us)
+
+    removes, commits = Artifacts.remove, AuditStore.remove
+
+    def remove_file(artifacts: Artifacts, digest: str) -> Removal:
+        cut("artifact")
+        return removes(artifacts, digest)
+
+    async def remove_rows(*given: Any) -> Any:
+        removed = await commits(*given)
+        cut("commit")
+        return removed
+
+    monkeypatch.setattr(Artifacts, "remove", remove_file)
+    monkeypatch.setattr(AuditStore, "remove", remove_rows)
+    with pytest.raises(Killed):
+        await purge().run()
+    assert events == []
+    await purge().run()
+    assert sum(one["records"] for one in events) == 5
+    assert events[0]["interrupted"] is True
+    assert [path.name for path in writer.artifacts.folder.rglob("*") if path.is_file()] == [
+        hashlib.sha256(b"shared").hexdigest()
+    ]
+    digests = {one for each in events for one in each["artifact_digests"]}
+    assert digests == {hashlib.sha256(file).hexdigest() for file in files}
+    assert sum(one["artifacts"] + one["artifacts_missing"] for one in events) == 5
+    oldest = [*reversed(lines[1:])]
+    done = events[0]["records"]
+    assert events[0]["sha256"] == hashlib.sha256(b"".join(oldest[:done])).hexdigest()
+    await purge().run()
+    assert len(events) == 1 + (done < 5)
 
 
 def test_a_digest_is_never_a_path(tmp_path: Path) -> None:

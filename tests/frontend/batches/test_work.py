@@ -12,9 +12,13 @@ import pytest
 
 from frontend.batches.callers import read_caller, write_caller
 from frontend.batches.lines import LineBounds
+from frontend.batches.perform import Performer
 from frontend.batches.work import Means, Work, stamped
 from frontend.domain.batches import BATCH, Batch, Upload, new_id
-from frontend.domain.identity import ANONYMOUS, Scope
+from frontend.domain.identity import ANONYMOUS, Caller, Scope
+from frontend.domain.labels import Rules
+from frontend.domain.request import Request
+from frontend.http.client import Client
 from frontend.store.batches import BatchStore
 from frontend.store.database import Database
 from frontend.store.uploads import UploadStore
@@ -179,3 +183,23 @@ def test_a_caller_is_stored_whole() -> None:
     limited = replace(ANONYMOUS, scope=Scope(("a*",), ("/v1/*",)))
     for caller in (ANONYMOUS, limited):
         assert read_caller(json.loads(json.dumps(write_caller(caller)))) == caller
+
+
+async def test_a_line_runs_under_the_policy_that_its_group_has_now() -> None:
+    seen: list[Caller] = []
+
+    async def handler(request: Request, client: Client) -> None:
+        seen.append(request.caller)
+        await client.respond(b"{}")
+
+    async def rules_of(group: str, before: Rules) -> Rules:
+        assert (group, before) == ("clinic", (("site", ("local", "berlin")),))
+        return (("site", ("local",)),)
+
+    owner = replace(ANONYMOUS, group="clinic", rules=(("site", ("local", "berlin")),))
+    stored = json.loads(json.dumps(write_caller(owner)))
+    assert read_caller(stored) == owner
+    batch = Batch("b", "anna", stored, ENDPOINT, "i", "o", "e", 0, int(time.time()) + 60)
+    performer = Performer(lambda _: handler, 5.0, rules_of=rules_of)
+    await performer(batch, b"{}")
+    assert [one.rules for one in seen] == [(("site", ("local",)),)]

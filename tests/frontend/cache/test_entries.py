@@ -8,14 +8,17 @@ from frontend.cache.entries import (
     Sealer,
     join_groups,
     read_events,
+    read_images,
     read_scores,
     read_vectors,
     write_group,
+    write_images,
     write_scores,
     write_vectors,
 )
 from frontend.cache.memory import MemoryEntries
 from frontend.domain.events import Event
+from frontend.domain.images import ImageResult
 from frontend.domain.vectors import Scores, Vectors
 
 KEY = b"k" * 32
@@ -51,10 +54,19 @@ def test_vectors_and_scores_come_back() -> None:
     assert read_scores(write_scores(scores)) == scores
 
 
+@given(st.lists(st.binary(max_size=9), min_size=1, max_size=4), st.integers(0, 9))
+def test_images_come_back_and_damaged_ones_do_not(files: list[bytes], tokens: int) -> None:
+    images = ImageResult(files, tokens)
+    content = write_images(images)
+    assert read_images(content) == images
+    assert read_images(content + b"x") is None
+    assert read_images(b"v" + content[1:]) is None
+
+
 @given(st.binary(max_size=60))
 def test_what_nobody_wrote_is_no_answer(content: bytes) -> None:
     assert Sealer().open(KEY, content) is None
-    for read in (read_events, read_vectors, read_scores):
+    for read in (read_events, read_vectors, read_scores, read_images):
         read(content)  # whatever it says, it does not raise
 
 

@@ -11,6 +11,7 @@ from frontend.cache.answers import is_determined
 from frontend.cache.key import key_of, owner_of
 from frontend.domain.generation import Conversation, Generation, Passage, Reply, TokenIds
 from frontend.domain.identity import ANONYMOUS, Caller, Role
+from frontend.domain.images import ImageRequest
 from frontend.domain.messages import Image, Message, Text
 from frontend.domain.sampling import Sampling
 from frontend.domain.structure import Expected, SchemaUse, Structure, Validation
@@ -91,6 +92,17 @@ def test_images_in_messages_are_told_from_texts() -> None:
     messages = [(Message("user", (Text("a"), Image())),), (Message("user", (Image(), Text("a"))),)]
     one, two = (replace(TALK, prompt=Conversation(each)) for each in messages)
     assert key(one) != key(two)
+
+
+def test_an_image_is_determined_by_its_seed_and_all_its_fields_count() -> None:
+    image = ImageRequest("a cat", seed=7)
+    others = [
+        replace(image, prompt="a dog"), replace(image, seed=8), replace(image, count=2),
+        replace(image, steps=3), replace(image, stop_after=1), replace(image, width=64),
+    ]  # fmt: skip
+    assert len({key(one) for one in (image, *others)}) == 1 + len(others)
+    assert is_determined(image)
+    assert not is_determined(replace(image, seed=None))
 
 
 def test_an_owner_is_named_with_its_kind_and_may_be_missing() -> None:

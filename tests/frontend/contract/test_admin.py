@@ -222,7 +222,7 @@ def test_a_scoped_key_is_limited(office: Office) -> None:
     body = {"networks": ["192.0.2.0/24"]}
     key = office.ask("POST", "/me/keys", "staff", body).json()["key"]
     refused = office.ask("POST", chat, key, hello)
-    assert refused.json()["error"]["code"] == "source_not_allowed", "the header is not believed"
+    assert refused.json()["error"]["code"] == "source_not_allowed", "the header is not trusted"
 
 
 def test_pages_follow_each_other(office: Office) -> None:

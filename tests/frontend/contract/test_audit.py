@@ -137,6 +137,37 @@ def test_every_end_has_its_record(office: Office) -> None:
     assert (wrong["user_id"], wrong["decision"]) == ("", "refused")
 
 
+def test_a_refused_look_at_the_gateway_is_recorded_and_an_allowed_one_is_not(
+    office: Office,
+) -> None:
+    office.join("peeping")
+    key, user = office.keys["peeping"], office.users["peeping"]
+    paths = {"/admin/status", "/admin/metrics", "/admin/settings", "/admin/live"}
+    for path in paths:
+        assert office.ask("GET", path, key).status_code == 403
+    wait_for(lambda: len(office.search(user_id=user)) == len(paths), 15, "the records")
+    found = office.search(user_id=user)
+    assert {one["route"] for one in found} == paths
+    assert {(one["decision"], one["status"]) for one in found} == {("refused", 403)}
+    assert office.ask("GET", "/admin/status").status_code == 200
+    last = office.one(request_id=office.ask("GET", "/v1/models").headers["x-request-id"])
+    assert "/admin/status" not in _routes(office, last["user_id"])
+
+
+def _routes(office: Office, user: str) -> list[str]:
+    return [one["route"] for one in office.search(user_id=user, limit=200)]
+
+
+def test_a_refused_change_is_recorded(office: Office) -> None:
+    office.join("refused")
+    key, user = office.keys["refused"], office.users["refused"]
+    office.ask("POST", "/admin/users", key, {"name": "x"})
+    office.ask("POST", "/me/keys", key, {"colour": "red"})
+    wait_for(lambda: len(office.search(user_id=user)) == 2, 15, "both records")
+    ends = {(one["route"], one["status"], one["decision"]) for one in office.search(user_id=user)}
+    assert ends == {("/admin/users", 403, "refused"), ("/me/keys", 400, "refused")}
+
+
 def _provoke(office: Office, key: str, user: str, status: int) -> httpx2.Response:
     match status:
         case 404:

@@ -165,7 +165,7 @@ def _body(dice: random.Random) -> tuple[dict[str, Any], bool]:
 
 
 async def _reconcile(town: Town, database: Database, metrics: list[str]) -> int:
-    """What every book says of every request; the number of requests."""
+    """What every book says about every request; the number of requests."""
     sums = await check_books(database)
     rows = {row.request_id: row for row in await rows_of(database, usage)}
     sums["failures"] = sum(row.status >= 400 for row in rows.values())

@@ -20,7 +20,7 @@ FAST_S = 0.1
 
 
 def ended(triton: EchoTriton, mark: str, timeout_s: float = 5) -> dict[str, Any]:
-    """The engine's record of the request that has `mark` in its prompt, once it is over."""
+    """The engine's record of the request that has `mark` in its prompt, once it has ended."""
     found: list[dict[str, Any]] = []
 
     def over() -> bool:

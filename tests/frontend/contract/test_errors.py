@@ -109,10 +109,14 @@ def test_the_log_has_one_line_per_request_and_no_words_of_it(
 @pytest.mark.parametrize(
     ("error", "kind", "status"),
     [
-        ({"status": 400, "param": "messages", "code": "c"}, openai.BadRequestError, 400),
-        ({"status": 429, "code": "c"}, openai.RateLimitError, 429),
-        ({"status": 500, "code": "c"}, openai.InternalServerError, 502),
-        ({"status": 503, "code": "c"}, openai.InternalServerError, 503),
+        (
+            {"status": 400, "param": "messages", "code": "engine_failed"},
+            openai.BadRequestError,
+            400,
+        ),
+        ({"status": 429, "code": "engine_failed"}, openai.RateLimitError, 429),
+        ({"status": 500, "code": "engine_failed"}, openai.InternalServerError, 502),
+        ({"status": 503, "code": "engine_failed"}, openai.InternalServerError, 503),
         (None, openai.InternalServerError, 502),
     ],
 )
@@ -131,7 +135,7 @@ def test_a_failure_before_the_first_token_is_a_status(
         assert "scripted" not in raised.value.message, "a backend's own words were passed on"
     else:
         assert "as scripted" in raised.value.message
-        assert raised.value.code == "c"
+        assert raised.value.code == "engine_failed"
         assert raised.value.param == error.get("param")
     if status in (429, 503):
         assert raised.value.response.headers["retry-after"]

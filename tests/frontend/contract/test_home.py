@@ -57,6 +57,7 @@ def test_it_shows_the_models_and_calls_that_work(raw: httpx2.Client) -> None:
     page = raw.get("/", headers=BROWSER).text
     for cell in ("echo", "llm", "ready", "4,096 tokens", "echo-embedding", "256 tokens"):
         assert re.search(rf"<t[dh][^>]*>(<code>)?{cell}(</code>)?</t[dh]>", page), cell
+    assert re.search(r"\d+ requests? runs? and \d+ waits?\. A new request (starts|waits)", page)
     base = str(raw.base_url).rstrip("/")
     assert page.count(f"{base}/v1") >= 4
     assert "Authorization: Bearer YOUR_KEY" not in page

@@ -1,4 +1,4 @@
-"""Operators see, load and unload models at each upstream while other models go on."""
+"""Operators see, load and unload models at each upstream while other models continue."""
 
 import asyncio
 import json

@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from openai import BadRequestError, NotFoundError, OpenAI
+from openai import APIError, BadRequestError, NotFoundError, OpenAI
 
 from tests.support.gateway import run_gateway
 from tests.support.plain import plain_triton
@@ -17,9 +17,10 @@ pytestmark = pytest.mark.timeout(180)
 
 DECLARED: list[dict[str, Any]] = [
     {"name": "vllm", "own": "vllm_model", "chat_template": "chatml", "context_length": 4096},
+    {"name": "older", "own": "older_vllm", "chat_template": "chatml"},
     {"name": "old", "own": "old_vllm", "chat_template": "own.jinja", "tokenizer": "words.json"},
     {"name": "ensemble", "chat_template": "llama-3", "context_length": 2048, "aliases": ["trt"]},
-    {"name": "api", "own": "tensorrt_llm_api"},
+    {"name": "api", "own": "tensorrt_llm_api", "chat_template": "chatml"},
     {"name": "texts", "dimensions": 3, "tensors": {"text": "TEXT", "vector": "VECTOR"}},
     {
         "name": "states",
@@ -62,6 +63,12 @@ def sdk(triton: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenA
         yield client
 
 
+TOOL: Any = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
+SCHEMA: dict[str, Any] = {
+    "type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"],
+}  # fmt: skip
+
+
 def user(text: str) -> Any:
     return [{"role": "user", "content": text}]
 
@@ -78,7 +85,7 @@ def test_plain_models_are_found_by_their_tensors_alone(triton: str, tmp_path: Pa
         listed = httpx2.get(f"{url}/models").json()["data"]
         # not the steps of `ensemble`, nor embedding models, whose tensors nobody named
         names = {one["id"]: one["capabilities"] for one in listed}
-        expected = ("vllm_model", "old_vllm", "ensemble", "tensorrt_llm_api")
+        expected = ("vllm_model", "older_vllm", "old_vllm", "ensemble", "tensorrt_llm_api")
         assert names == {name: ["completion"] for name in expected}
         body = {"model": "vllm_model", "messages": user("a")}
         refused = httpx2.post(f"{url}/chat/completions", json=body)
@@ -211,20 +218,22 @@ def test_several_answers_are_several_calls_with_seeds_of_their_own(sdk: OpenAI) 
     assert said == {0: "abc", 1: "abc"}
 
 
-TOOL: Any = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
-
-
 @pytest.mark.parametrize(
     ("model", "fields", "named"),
     [
-        ("vllm", {"tools": [TOOL]}, "tools"),
+        ("old", {"tools": [TOOL]}, "tools"),
         ("vllm", {"logit_bias": {"5": 1}}, "'logit_bias'"),
-        ("vllm", {"response_format": {"type": "json_object"}}, "'response_format"),
+        ("old", {"response_format": {"type": "json_object"}}, "'response_format"),
+        ("api", {"tools": [TOOL], "tool_choice": "required"}, "'tool_choice'"),
+        ("api", {"response_format": {"type": "json_object"}}, "'response_format"),
+        ("vllm", {"tools": [TOOL], "response_format": {"type": "json_object"}}, "'response_format"),
+        ("older", {"structured_outputs": {"json": {}, "disable_any_whitespace": True}},
+         "'structured_outputs.disable_any_whitespace'"),
         ("old", {"logprobs": True}, "'logprobs'"),
         ("ensemble", {"logprobs": True}, "'logprobs'"),
         ("ensemble", {"min_p": 0.5}, "'min_p'"),
     ],
-)
+)  # fmt: skip
 def test_what_a_plain_model_cannot_do_is_refused_by_name(
     sdk: OpenAI, model: str, fields: dict[str, Any], named: str
 ) -> None:
@@ -255,3 +264,92 @@ def test_only_declared_models_are_served(sdk: OpenAI) -> None:
     with pytest.raises(NotFoundError):
         sdk.models.retrieve("vllm_model")
     assert sdk.models.retrieve("vllm").id == "vllm"
+
+
+def as_schema(schema: dict[str, Any]) -> Any:
+    return {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
+
+
+@pytest.mark.parametrize(
+    ("model", "parameter"), [("vllm", "structured_outputs"), ("older", "guided_decoding")]
+)
+def test_a_schema_goes_to_the_vllm_backend_as_its_release_calls_it(
+    sdk: OpenAI, model: str, parameter: str
+) -> None:
+    fields = {"structured_outputs": {"regex": "[a-z]+"}}
+    answer = sdk.completions.create(model=model, prompt="what came", extra_body=fields)
+    sampling = json.loads(tensors(answer.choices[0].text)["sampling_parameters"][0])
+    # JSON in the JSON, as the backend reads it
+    assert json.loads(sampling[parameter]) == {"regex": "[a-z]+"}
+    given = sdk.completions.create(
+        model=model, prompt='SAY {"a": |3} END', extra_body={"structured_outputs": {"json": SCHEMA}}
+    )
+    assert json.loads(given.choices[0].text) == {"a": 3}
+
+
+@pytest.mark.parametrize("model", ["vllm", "older"])
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_answer_of_a_plain_model_is_checked_against_its_schema(
+    sdk: OpenAI, model: str, stream: bool
+) -> None:
+    asked = {"model": model, "response_format": as_schema(SCHEMA)}
+
+    def text(prompt: str) -> str:
+        made: Any = sdk.chat.completions.create(messages=user(prompt), stream=stream, **asked)
+        if not stream:
+            return str(made.choices[0].message.content)
+        return "".join(one.choices[0].delta.content or "" for one in made if one.choices)
+
+    assert json.loads(text('SAY {"a": |3} END')) == {"a": 3}
+    # an engine that did not follow the grammar
+    with pytest.raises(APIError) as raised:
+        text('SAY {"a": |"x"} END')
+    assert "response_format" in str(raised.value)
+    asked["response_format"] = {"type": "json_object"}
+    with pytest.raises(APIError):
+        text("SAY not| JSON END")
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_tools_of_a_plain_model_are_shown_and_its_calls_read(sdk: OpenAI, stream: bool) -> None:
+    call = '<tool_call>|{"name": "f", "arg|uments": {"a": 1}}|</tool_call>'
+    assert calls_of(sdk, "vllm", f"SAY I ask.|{call} END", stream) == (
+        "I ask.", [("f", {"a": 1})], "tool_calls",
+    )  # fmt: skip
+    assert calls_of(sdk, "vllm", "SAY just| text END", stream) == ("just text", [], "stop")
+    forced = {"tool_choice": "required"}
+    said = 'SAY [{"name": "f",| "arguments": {"a": 2}}] END'
+    for model in ("vllm", "older", "ensemble"):
+        assert calls_of(sdk, model, said, stream, **forced) == (
+            "", [("f", {"a": 2})], "tool_calls",
+        )  # fmt: skip
+    named = {"tool_choice": {"type": "function", "function": {"name": "f"}}}
+    assert calls_of(sdk, "vllm", 'SAY {"a"|: 3} END', stream, **named)[1] == [("f", {"a": 3})]
+
+
+def calls_of(
+    sdk: OpenAI, model: str, prompt: str, stream: bool, **more: Any
+) -> tuple[str, list[tuple[str, Any]], str]:
+    made: Any = sdk.chat.completions.create(
+        model=model, messages=user(prompt), tools=[TOOL], stream=stream, **more
+    )
+    chunks = list(made) if stream else [made]
+    text, calls, reason = "", list[tuple[str, Any]](), ""
+    for choice in (one.choices[0] for one in chunks if one.choices):
+        said = choice.delta if stream else choice.message
+        text += said.content or ""
+        calls += [
+            (c.function.name, json.loads(c.function.arguments)) for c in said.tool_calls or ()
+        ]
+        reason = choice.finish_reason or reason
+    return text, calls, reason
+
+
+def test_the_arguments_of_a_strict_tool_are_checked(sdk: OpenAI) -> None:
+    closed = {**SCHEMA, "additionalProperties": False}
+    strict: Any = {
+        "type": "function", "function": {"name": "f", "strict": True, "parameters": closed},
+    }  # fmt: skip
+    wrong = user('SAY {"name": "f", "parameters": {"a": "x"}} END')
+    with pytest.raises(APIError, match=r"tools\[0\]"):
+        sdk.chat.completions.create(model="ensemble", messages=wrong, tools=[strict])

@@ -36,7 +36,7 @@ def judge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     triton = EchoTriton(repository, folder / "triton.log")
     triton.start()
     try:
-        with run_gateway(triton.grpc_address, folder / "log") as gateway:
+        with run_gateway(triton.grpc_address, folder / "log", "--cache", "asked") as gateway:
             yield gateway
     finally:
         triton.stop()
@@ -44,6 +44,20 @@ def judge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
 
 def post(gateway: Gateway, path: str, **body: object) -> httpx2.Response:
     return httpx2.post(f"{gateway.url}{path}", json={"model": "judge"} | body, timeout=60)
+
+
+def test_scores_are_cached_for_who_asks_for_it(judge: Gateway) -> None:
+    body = {"model": "judge", "query": "blue", "documents": DOCUMENTS}
+    asks = {"x-cache-control": "use"}
+    first, second = (
+        httpx2.post(f"{judge.url}/v1/rerank", json=body, headers=asks, timeout=60) for _ in range(2)
+    )
+    assert (first.headers["x-cache"], second.headers["x-cache"]) == ("miss", "hit")
+    assert first.json()["results"] == second.json()["results"]
+    assert first.json()["usage"] == second.json()["usage"]
+    other = {**body, "documents": DOCUMENTS[:2]}
+    missed = httpx2.post(f"{judge.url}/v1/rerank", json=other, headers=asks, timeout=60)
+    assert missed.headers["x-cache"] == "miss"
 
 
 def test_documents_come_back_best_first(judge: Gateway) -> None:

@@ -41,7 +41,7 @@ class House:
         return shown
 
     def state(self, canary: str, number: int = 0) -> str | None:
-        """What the second gateway says of a target."""
+        """What the second gateway says about a target."""
         targets = self.two.get(f"/admin/canaries/{canary}").json()["targets"]
         return targets[number].get("state") if number < len(targets) else None
 

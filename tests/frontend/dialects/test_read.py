@@ -57,6 +57,7 @@ class Example(Body, kw_only=True):
     mapping: dict[str, Any] | None = None
     texts: str | Annotated[list[str], Meta(max_length=2)] | None = None
     choice: Literal["z", "a"] | None = None
+    short: Annotated[str, Meta(min_length=1, max_length=3)] | None = None
     off: Annotated[Off | None, about("Off.", reason="it is off")] = None
     refused: Annotated[Refused | None, about("Refused.", reason="there is none")] = None
     only: Annotated[Literal["x"] | None, about("x.", reason="there is one")] = None
@@ -89,6 +90,7 @@ class Needed(Body, kw_only=True):
         ("mapping", [{}, {"a": 1}], [[], "x"]),
         ("texts", ["x", ["a", "b"]], [["a", 1], ["a", "b", "c"], 5]),
         ("choice", ["z", "a"], ["b", 1]),
+        ("short", ["a", "abc"], ["", "abcd", 1]),
         ("off", [False], [True, 0, "false"]),
         ("refused", [], [False, 0, "", [], {}]),
         ("only", ["x"], ["y", 1, []]),
@@ -101,6 +103,12 @@ def test_types(name: str, good: list[Any], bad: list[Any]) -> None:
         assert isinstance(found, Off) or (found == value and type(found) is type(value))
     for value in bad:
         assert refused(read, Example, {name: value}).param == name
+
+
+def test_a_text_that_is_too_long_is_told_its_bound() -> None:
+    body = {"number": 1, "short": "abcd"}
+    text = str(refused(read, Example, body))
+    assert text == "'short' has 4 characters, more than the 3 allowed"
 
 
 def test_null_is_absent() -> None:

@@ -53,6 +53,24 @@ def test_switches_of_upstreams_are_undone_by_their_opposite() -> None:
     assert undo_of(event("backends.enable", {"enabled": True}, {"enabled": True})) is None
 
 
+def test_canaries_are_ended_and_made_again() -> None:
+    target = {"model": "a", "percent": 90, "withdrawn_at_us": None, "reason": ""}
+    row = {"id": "x", "name": "chat", "targets": [target], "sticky": "user", "created_at_us": 5,
+           "max_error_percent": 10, "min_requests": 20, "updated_at_us": 5}  # fmt: skip
+    made = undo_of(event("canaries.create", None, row))
+    assert made == {"method": "DELETE", "path": "/admin/canaries/x", "body": None, "expected": {}}
+    ended = undo_of(event("canaries.delete", row, None))
+    assert ended is not None
+    assert (ended["method"], ended["path"]) == ("POST", "/admin/canaries")
+    assert ended["body"] == {
+        "model": "chat", "targets": [{"model": "a", "percent": 90}], "sticky": "user",
+        "max_error_percent": 10, "min_requests": 20,
+    }  # fmt: skip
+    promoted = undo_of(event("canaries.promote", {"targets": [target]}, {"targets": []}))
+    assert promoted is not None
+    assert promoted["body"] == {"targets": [{"model": "a", "percent": 90}]}
+
+
 @pytest.mark.parametrize(
     ("action", "before", "after"),
     [

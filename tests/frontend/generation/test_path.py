@@ -354,7 +354,7 @@ async def test_a_prompt_that_the_upstream_does_not_count_is_estimated_and_marked
     await collect(path_of(uncounted), Generation(Passage("x" * 35)), asked)
     assert asked.outcome.usage == Usage(10, completion_tokens=1)
     assert asked.outcome.is_estimated
-    # an upstream that counts at the end is believed
+    # an upstream that counts at the end is trusted
     late = [[event("a", prompt_tokens=0)], [event("b", finish="stop", completion_tokens=2)]]
     asked = request()
     await collect(path_of(ScriptedUpstream(late)), Generation(Passage("x" * 35)), asked)

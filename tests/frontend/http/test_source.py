@@ -1,4 +1,4 @@
-"""Where a request comes from: only a trusted proxy is believed, and only as far as it wrote."""
+"""Where a request comes from: only proxies in the settings are trusted, as far as they wrote."""
 
 from ipaddress import ip_network
 from typing import Any

@@ -8,7 +8,7 @@ from frontend.errors import BackendTimeout, Overloaded, RateLimited
 from frontend.scheduling.jobs import Job
 from frontend.scheduling.policy import FairShare
 from frontend.scheduling.queue import Bounds, Queue
-from frontend.scheduling.report import attained_of, jain_of, longest_wait_s
+from frontend.scheduling.report import attained_of, jain_of, longest_wait_s, show_queue
 
 
 def queue_of(slots: int, waiting: int = 4096, **bounds: int) -> Queue:
@@ -39,6 +39,22 @@ async def test_running_and_waiting_are_bounded() -> None:
     release.set()
     await asyncio.gather(*tasks)
     assert queue.idle
+
+
+async def test_a_new_request_is_told_how_long_it_waits() -> None:
+    queue, release = queue_of(2), asyncio.Event()
+    assert queue.expected_wait_s == 0
+    tasks = [asyncio.create_task(hold(queue, release)) for _ in range(2)]
+    await let_run()
+    full = queue.expected_wait_s
+    assert full > 0
+    tasks += [asyncio.create_task(hold(queue, release)) for _ in range(3)]
+    await let_run()
+    assert (queue.waiting, queue.expected_wait_s) == (3, 4 * full)
+    assert show_queue(queue)["expected_wait_s"] == round(4 * full, 1)
+    release.set()
+    await asyncio.gather(*tasks)
+    assert queue.expected_wait_s == 0
 
 
 async def test_waiting_ends_with_the_deadline() -> None:

@@ -5,11 +5,13 @@ import asyncio
 import pytest
 from sqlalchemy import inspect
 
+from frontend.domain.metering import Owner
 from frontend.store import migrate
 from frontend.store.database import Database
 from frontend.store.location import Location
 from frontend.store.migrate import WrongRevision, check, current_revision, downgrade, upgrade
 from frontend.store.tables import metadata
+from tests.support.ledgers import NOW_US, check_views, hold_of, ledger_of, used
 from tests.support.migrations import differences, is_of_words
 
 NEWEST = migrate.revisions()[-1]
@@ -36,6 +38,20 @@ async def test_up_down_and_up_again(database: Database) -> None:
     assert await upgrade(database) is None
     await check(database)
     assert await upgrade(database) == NEWEST  # which does nothing
+
+
+async def test_sums_for_reports_are_filled_from_the_usage_that_there_is(database: Database) -> None:
+    async with ledger_of(database) as ledger:
+        for number in range(50):
+            owner = Owner("o", f"g{number % 3}", f"u{number % 7}", f"k{number % 11}")
+            start_us = NOW_US - number * 17 * 3_600_000_000
+            hold = used(hold_of(owner, f"m{number % 2}", start_us), number, 1)
+            hold.row.status = 503 if number % 4 == 0 else 200
+            ledger.settle(hold)
+    await check_views(database)
+    await downgrade(database, "0010")
+    await upgrade(database)
+    await check_views(database)
 
 
 async def test_a_start_refuses_a_database_without_tables(empty: Location) -> None:

@@ -1,4 +1,4 @@
-"""What servers say of their load: what of it counts, how old it may be, and what it decides."""
+"""What servers say about their load: what of it counts, how old it may be, and what it decides."""
 
 import logging
 import math

@@ -8,6 +8,7 @@ import pytest
 
 from frontend.domain.events import Event
 from frontend.domain.generation import Generation, Passage
+from frontend.domain.identity import ANONYMOUS
 from frontend.errors import (
     BackendFailed,
     BackendUnavailable,
@@ -164,6 +165,56 @@ async def test_prompts_that_must_stay_are_refused_where_only_an_external_one_has
         await ask(path_of(fleet, Policy(local_groups=frozenset({"*"}))))
     assert not outside.started
     assert await ask(path_of(fleet, Policy(local_groups=frozenset({"staff"}))))
+
+
+RULES = (("site", ("local",)), ("trust", ("high", "medium")))
+
+
+@pytest.mark.parametrize(
+    ("placing", "allowed"),
+    [
+        (Placing(labels={"trust": "high"}), True),
+        (Placing(labels={"trust": "medium", "region": "eu"}), True),
+        (Placing(labels={"trust": "low"}), False),
+        (Placing(), False),
+        (Placing(labels={"trust": "high"}, external=True), False),
+        (Placing(labels={"trust": "high", "site": "berlin"}), False),
+    ],
+)
+async def test_a_group_gets_only_upstreams_with_the_labels_of_its_policy(
+    placing: Placing, allowed: bool
+) -> None:
+    fleet = fleet_of(ScriptedUpstream(WHOLE))
+    model = await fleet.find("m")
+    fleet.members[0].placing = placing
+    places = path_of(fleet).places
+    assert places.serves("m", Need(rules=RULES)) is allowed
+    holding = places.hold(model, Need(rules=RULES), set(), "id", 1)
+    if allowed:
+        async with holding as member:
+            assert member.name == "a"
+        return
+    with pytest.raises(Forbidden, match=r"site=local trust=high,medium") as raised:
+        async with holding:
+            pass
+    assert raised.value.code == "upstream_policy"
+
+
+async def test_a_failed_request_is_not_sent_to_an_upstream_outside_the_policy() -> None:
+    fails, forbidden = ScriptedUpstream(error=UpstreamLost("gone")), ScriptedUpstream(WHOLE)
+    fleet = fleet_of(fails, forbidden)
+    fleet.members[0].placing = Placing(labels={"trust": "high"})
+    fleet.members[1].placing = Placing(labels={"trust": "low"}, priority=50)
+    asked = replace(request(), caller=replace(ANONYMOUS, rules=(("trust", ("high",)),)))
+    with pytest.raises(UpstreamLost):
+        async with path_of(fleet).open(asked, "m") as run:
+            _ = [e async for e in run.generate(Generation(Passage("x")))]
+    # the allowed one may come back, so this is not a refusal by the policy
+    with pytest.raises(BackendUnavailable):
+        async with path_of(fleet).open(asked, "m") as run:
+            _ = [e async for e in run.generate(Generation(Passage("x")))]
+    assert fails.started
+    assert not forbidden.started
 
 
 async def test_a_full_upstream_makes_requests_wait_in_order() -> None:

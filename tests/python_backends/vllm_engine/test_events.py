@@ -157,6 +157,18 @@ def test_sampling_may_come_as_request_parameters() -> None:
     assert read_plain_request(ask(text_input="x"), given_as).sampling == {"temperature": 0}
 
 
+@pytest.mark.parametrize("name", ["structured_outputs", "guided_decoding"])
+def test_what_an_answer_must_match_may_be_text_as_in_tritons_backend(name: str) -> None:
+    guide = {"regex": "[a-z]+"}
+    for value in (guide, json.dumps(guide)):
+        given = json.dumps({"temperature": 0, name: value})
+        sampling = read_plain_request(ask(text_input="x"), given).sampling
+        assert sampling == {"temperature": 0, "structured_outputs": guide}
+    for wrong, problem in (("{", "is not valid JSON"), ("[]", "must be a JSON object")):
+        with pytest.raises(InvalidInput, match=f"'{name}' {problem}"):
+            read_plain_request(ask(text_input="x"), json.dumps({name: wrong}))
+
+
 def test_a_stream_never_repeats_its_prompt() -> None:
     with pytest.raises(InvalidInput, match="never repeats"):
         read_plain_request(ask(text_input="x", stream=True, exclude_input_in_output=False), "{}")

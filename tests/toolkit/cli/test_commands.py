@@ -85,7 +85,7 @@ def test_verify_reads_a_repository_with_protobuf_alone(tmp_path: Path) -> None:
     found = imported("verify", str(output))
     assert "toolkit.verifier.rules" in found
     assert not packages(found) & (HEAVY | {"rich", "ruamel", "jinja2"})
-    assert commands(found) == SHARED | {"complete", "verify"}
+    assert commands(found) == SHARED | {"complete", "options", "verify"}
     assert not {name for name in found if name.startswith(("toolkit.serve", "toolkit.building"))}
 
 

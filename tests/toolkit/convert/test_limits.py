@@ -1,4 +1,4 @@
-"""How long a text may be: what the source's positions allow, whatever its config says of them."""
+"""How long a text may be: what the source's positions allow, whatever its config says."""
 
 from pathlib import Path
 from typing import Any
@@ -81,7 +81,7 @@ def test_the_longest_that_works_is_found(most: int) -> None:
 @pytest.mark.parametrize("limit", [1, 2, 7, 60, 512])
 @pytest.mark.parametrize("letters", [1, 3, 50])
 def test_texts_are_just_as_long_as_the_limit_and_one_more(limit: int, letters: int) -> None:
-    """Counted in pieces of so many letters, as a tokenizer might."""
+    """Counted in pieces of that many letters, as a tokenizer might."""
 
     def count(text: str) -> int:
         return sum(-(-len(word) // letters) for word in text.split())

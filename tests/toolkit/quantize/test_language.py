@@ -243,7 +243,7 @@ def test_a_result_beyond_its_limits_is_kept_aside(llama: Path, tmp_path: Path) -
 def test_what_was_quantized_already_is_not_quantized_again_when_resumed(
     llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The measuring fails; the second run goes on from there."""
+    """The measuring fails; the second run continues from there."""
     from toolkit.quantize import language
 
     titles: list[str] = []

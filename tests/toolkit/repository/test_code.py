@@ -1,11 +1,14 @@
 """Copies of python_backends in a repository: of one release, of another, and of two at once."""
 
+import ast
 import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from toolkit.backends import backend_files, code_digest
+from toolkit.backends import _imported, backend_files, code_digest
 from toolkit.errors import RepositoryError
 from toolkit.repository.code import broken_imports, outdated_steps
 from toolkit.serve.models import check_code, check_target
@@ -70,6 +73,32 @@ def test_a_whole_repository_of_another_release_is_served_with_a_note(version: Pa
     assert outdated_steps(root) == ["m.decode"]
     assert "built by another release" in check_code(root)
     assert "toolkit-release" in rules(root)
+
+
+def test_each_file_of_this_release_is_parsed_once(
+    version: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = version.parents[1]
+    steps = [f"m.decode{number}" for number in range(5)]
+    for step in steps:
+        shutil.copytree(version.parent, root / step)
+    code = dict.fromkeys(["m.decode", *steps], code_digest("decode"))
+    (root / "repository.json").write_text(
+        json.dumps({"spec": "a", "models": {"m": {"code": code}}})
+    )
+    texts: list[object] = []
+
+    def parse(source: object, *more: object) -> ast.Module:
+        texts.append(source)
+        return real(source, *more)
+
+    real: Callable[..., ast.Module] = ast.parse
+    code_digest.cache_clear()
+    _imported.cache_clear()
+    monkeypatch.setattr("toolkit.backends.ast.parse", parse)
+    assert "toolkit-release" not in rules(root)
+    own = [path.read_text() for path in backend_files("decode").values()]
+    assert {texts.count(text) for text in own} == {1}
 
 
 @pytest.mark.parametrize("content", [b"\xff\x00", b"{", b""])

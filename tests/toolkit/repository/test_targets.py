@@ -265,7 +265,7 @@ def test_tensorrt_llm_is_nvidias_model_behind_the_contract(
 @pytest.mark.parametrize(
     ("target", "reason"),
     [
-        ("embedded", "TensorRT-LLM runs on NVIDIA GPUs alone"),
+        ("embedded", "TensorRT-LLM only runs on NVIDIA GPUs"),
         ("container:26.08-vllm", "has no TensorRT-LLM"),
         ("container:26.08", "has no TensorRT-LLM"),
     ],

@@ -1,4 +1,4 @@
-"""What `toolkit verify` says of the corpus, against what the real embedded server does with it.
+"""What `toolkit verify` says about the corpus, against what the real embedded server does with it.
 
 Both directions: what the server refuses must be reported as refused, what it loads must not be.
 """

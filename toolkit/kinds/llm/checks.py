@@ -73,7 +73,7 @@ _ENGINES = {"vllm": "vLLM", "tensorrt-llm": "TensorRT-LLM"}
 def _missing_engine(entry: LlmEntry, target: Target) -> Iterator[FieldFinding]:
     where = f"the image {target.image}" if target.image else f"the target {target.name}"
     if entry.engine == "tensorrt-llm" and not target.gpu:
-        where = f"TensorRT-LLM runs on NVIDIA GPUs alone: the target {target.name}"
+        where = f"TensorRT-LLM only runs on NVIDIA GPUs: the target {target.name}"
     yield (
         ("engine",),
         f"is {entry.engine}, and {where} has no {_ENGINES[entry.engine]}",
@@ -125,7 +125,7 @@ def _ours(arguments: Mapping[str, object]) -> Iterator[FieldFinding]:
     backend = structured.get("backend") if isinstance(structured, Mapping) else None
     if backend not in (None, "xgrammar"):
         place = ("structured_outputs_config", "backend")
-        yield place, f"is '{backend}'; grammars are compiled by xgrammar alone", "leave it out"
+        yield place, f"is '{backend}'; only xgrammar compiles grammars", "leave it out"
     scheduler = arguments.get("scheduler_cls")
     if isinstance(scheduler, str) and not scheduler.startswith("vllm."):
         text = f"is '{scheduler}'; only vLLM's own schedulers support structured output"

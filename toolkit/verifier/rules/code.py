@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from toolkit.repository.code import broken_imports, outdated_steps
+from toolkit.repository.code import broken_imports, is_outdated
 from toolkit.verifier.finding import Effect, ModelFinding
 from toolkit.verifier.model import Model
 from toolkit.verifier.rule import rule
@@ -29,7 +29,7 @@ def toolkit_release(model: Model) -> Iterator[ModelFinding]:
 
     The model works as that release did, without what was repaired since.
     """
-    if model.name in outdated_steps(model.root):
+    if is_outdated(model.root, model.name):
         text = f"another release of the toolkit built '{model.name}'"
         yield model.file_finding(model.folder, text, _REMEDY)
 

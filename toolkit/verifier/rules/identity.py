@@ -103,7 +103,7 @@ def _may_be_custom(model: Model) -> bool:
         return True
     misspelled = _meant(name, sorted(model.target.backends), 0.8)
     gone = name in KNOWN_BACKENDS or name == _GONE or model.served.platform == "custom"
-    # the embedded server's backend folder is the toolkit's own and holds `python` alone
+    # the embedded server's backend folder is the toolkit's own and holds only `python`
     return not model.target.embedded and not misspelled and not gone
 
 

@@ -99,7 +99,7 @@ def repository_agent(model: Model) -> Iterator[ModelFinding]:
     """
     known = set() if model.target.embedded else {"checksum"}
     for index, agent in enumerate(model.config.model_repository_agents.agents):
-        # a container may have agents added; nothing can be said of those
+        # a container may have agents added; nothing can be said about those
         if agent.name not in known and (model.target.embedded or not agent.name):
             yield model.finding(
                 f"model_repository_agents.agents[{index}].name",

@@ -15,6 +15,7 @@ export async function chart({ title, unit, labels, series, kind = "bars", width 
   const text = await (await post("/charts", body)).text();
   const picture = document.importNode(new DOMParser().parseFromString(text, "image/svg+xml").documentElement, true);
   const keys = series.map((one, number) => element("li", { dir: "auto" }, element("span", { className: `swatch color-${number}` }), one.name));
-  const cut = from ? [element("figcaption", { textContent: `The last ${MOST.toLocaleString("en-US")} of ${labels.length.toLocaleString("en-US")} are drawn.` })] : [];
-  return element("figure", {}, picture, element("ul", { className: "legend" }, ...keys), ...cut);
+  const cut = from ? `; the last ${MOST.toLocaleString("en-US")} of ${labels.length.toLocaleString("en-US")} are drawn` : "";
+  const measured = element("figcaption", { textContent: title.slice(0, 1).toUpperCase() + title.slice(1) + cut });
+  return element("figure", {}, measured, picture, element("ul", { className: "legend" }, ...keys));
 }

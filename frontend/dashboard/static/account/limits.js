@@ -34,7 +34,7 @@ export async function showLimits() {
     bar.setAttribute("aria-label", `${one.measure} used`);
     const what = `${one.measure} per ${one.period}${one.model ? ` of ${one.model}` : ""}`;
     const used = ` ${count(taken)} of ${count(one.amount)}, ${count(one.left)} left`;
-    return [what, one.scope_kind, element("span", {}, bar, used), new Date(one.resets_at).toLocaleString()];
+    return [what, HOLDERS[one.scope_kind] ?? "This key", element("span", {}, bar, used), moment(Date.parse(one.resets_at) / 1000)];
   });
   byId("quotas").replaceChildren(
     data.length ? table("Table of limits", ["Limit", "Counts for", "Used", "Resets"], rows) : empty("No limit is set for you."),

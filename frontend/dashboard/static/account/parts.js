@@ -10,7 +10,8 @@ export const empty = (text) => element("p", { className: "quiet", textContent: t
 export function moment(seconds, never = "never") {
   if (!seconds) return never;
   const date = new Date(seconds * 1000);
-  return element("time", { dateTime: date.toISOString(), textContent: date.toLocaleString(), title: zone });
+  const text = date.toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
+  return element("time", { dateTime: date.toISOString(), textContent: text, title: `${date.toLocaleString()} ${zone}` });
 }
 
 // heads: texts, or {text, number: true}
@@ -18,21 +19,36 @@ export function table(label, heads, rows) {
   const all = heads.map((head) => (typeof head === "string" ? { text: head } : head));
   const kind = (at) => (all[at].number ? "number" : "");
   const head = element("tr", {}, ...all.map((one, at) => element("th", { scope: "col", textContent: one.text, className: kind(at) })));
-  const body = rows.map((row) => element("tr", {}, ...row.map((cell, at) => element("td", { className: kind(at) }, cell))));
+  const body = rows.map((row) => element("tr", {}, ...row.map((cell, at) => {
+    const made = element(at ? "td" : "th", { className: kind(at) }, cell);
+    if (!at) made.scope = "row";
+    made.dataset.head = all[at].text; // shown beside it where the table is narrow
+    return made;
+  })));
   const made = element("table", {}, element("thead", {}, head), element("tbody", {}, ...body));
-  const box = element("div", { className: "wide", tabIndex: 0 }, made);
+  const box = element("div", { className: "wide stack", tabIndex: 0 }, made);
   box.setAttribute("role", "region");
   box.setAttribute("aria-label", label);
   return box;
 }
 
+// Whether the user goes on with what the text says.
 export function confirmed(text) {
   const dialog = byId("confirm");
   byId("confirm-text").textContent = text;
-  dialog.returnValue = "no";
   dialog.showModal();
   return new Promise((resolve) => {
-    dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), { once: true });
+    // at once: the event of closing comes later, maybe when the dialog is open for something else
+    const answer = (yes) => (event) => {
+      event.preventDefault();
+      if (dialog.open) dialog.close();
+      resolve(yes);
+    };
+    const [no, yes] = dialog.querySelectorAll("button");
+    no.onclick = answer(false);
+    yes.onclick = answer(true);
+    dialog.oncancel = answer(false);
+    dialog.onclose = () => dialog.open || resolve(false);
   });
 }
 
@@ -40,14 +56,16 @@ export function action(name, label, run) {
   const button = element("button", { type: "button", textContent: name });
   button.setAttribute("aria-label", `${name} ${label}`);
   button.addEventListener("click", async () => {
+    if (button.ariaDisabled === "true") return;
     fail(null);
-    button.disabled = true;
+    // not `disabled`: the button would lose the focus, which a dialog gives back to it
+    button.ariaDisabled = "true";
     try {
       await run();
     } catch (error) {
       fail(error);
     } finally {
-      button.disabled = false;
+      button.ariaDisabled = "false";
     }
   });
   return button;

@@ -40,7 +40,7 @@ async function undo(one, again) {
   const { method, path, body, expected } = one.undo;
   const now = method === "PATCH" ? await call("GET", path) : {};
   const fields = Object.entries(body ?? {});
-  const lines = fields.map(([name, value]) => `${name}: ${text(now[name])} becomes ${text(value)}`);
+  const lines = (method === "PATCH" ? fields : []).map(([name, value]) => `${name}: ${text(now[name])} becomes ${text(value)}`);
   const stale = Object.entries(expected).filter(([name, value]) => JSON.stringify(now[name]) !== JSON.stringify(value)).map(([name]) => name);
   const about = [
     lines.length ? `${lines.join("; ")}.` : `It sends ${method} ${path}.`,

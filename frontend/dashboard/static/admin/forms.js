@@ -3,24 +3,33 @@
 import { byId, call, element } from "./ui.js";
 
 const dialog = byId("dialog");
+let current = () => {};
 
 // Shows a dialog until `close` is called, and gives what it was called with; null: cancelled.
 function open(fill, broad = false) {
   dialog.classList.toggle("broad", broad);
   return new Promise((resolve) => {
-    let result = null;
+    // at once: the event comes later, and would be taken for that of a dialog opened meanwhile
     const close = (value) => {
-      result = value;
+      current = () => {};
       dialog.close();
-    };
-    dialog.replaceChildren(...fill(close));
-    dialog.addEventListener("close", () => {
       dialog.replaceChildren(); // a secret does not stay in the page
-      resolve(result);
-    }, { once: true });
+      resolve(value);
+    };
+    current = close;
+    dialog.replaceChildren(...fill(close));
     dialog.showModal();
   });
 }
+
+export const closeDialog = () => current(null);
+
+dialog.addEventListener("cancel", (event) => {
+  event.preventDefault();
+  closeDialog();
+});
+// browsers may close a dialog without asking, as for a second Escape
+dialog.addEventListener("close", () => dialog.open || closeDialog());
 
 const heading = (text) => element("h2", { id: "dialog-title", textContent: text });
 

@@ -89,14 +89,66 @@ const seen = (target) => (target.requests === undefined ? [] : [
 ]);
 const lines = (one, of) => one.targets.map((target) => element("div", {}, ...of(target)));
 
+const shareLine = (target) => `${target.model} ${target.percent}`;
+
+// One model per line with its share, as `small-chat 90`.
+function shares(text) {
+  return text.split("\n").map((one) => one.trim()).filter(Boolean).map((one) => {
+    const [model, percent, more] = one.split(/\s+/);
+    if (!/^\d+(\.\d+)?$/.test(percent ?? "") || more) throw new Error(`'${one}' is not a share: write a model and its percent, such as 'small-chat 90'.`);
+    return { model, percent: Number(percent) };
+  });
+}
+
+const rules = (one = {}) => [
+  { name: "sticky", label: "Stays at one model", type: "select", value: one.sticky ?? "user", options: [["user", "each user"], ["session", "each session (x-session-id)"]] },
+  { name: "max_error_percent", label: "Withdraw a model when more than so many percent fail", type: "number", value: one.max_error_percent ?? 10, min: 1, max: 100, required: true },
+  { name: "min_requests", label: "Requests of ten minutes before that is decided", type: "number", value: one.min_requests ?? 20, min: 1, max: 500, required: true },
+];
+
+// The models that can have a share: their own names, and each version where there are several.
+async function candidates() {
+  const { data } = await call("GET", "/admin/models?limit=200");
+  return data.filter((one) => one.kind).flatMap((one) => {
+    const numbers = [...new Set(one.upstreams.flatMap((copy) => copy.versions.map((version) => version.version)))];
+    return [one.id, ...(numbers.length > 1 ? numbers.map((number) => `${one.id}@${number}`) : [])].map((name) => [name, `${name} (${one.kind})`]);
+  });
+}
+
+async function start(again) {
+  const options = await candidates();
+  if (options.length < 2) throw new Error("A canary needs two models, or two versions of one: no upstream has them now.");
+  const fields = [
+    { name: "model", label: "Name that clients ask for", required: true, max: 128, hint: "A model's name, an alias, or a new name." },
+    { name: "stable", label: "Stable model", type: "select", options, hint: "It stays whatever happens." },
+    { name: "trial", label: "Model on trial", type: "select", options, value: options[1][0] },
+    { name: "percent", label: "Share of the model on trial, in percent", type: "number", value: 10, min: 0, max: 100, step: "any", required: true, hint: "Of the users or sessions; the others get the stable model." },
+    ...rules(),
+  ];
+  const run = ({ stable, trial, percent, ...values }) => {
+    if (stable === trial) throw new Error("The stable model and the one on trial are the same: choose another one.");
+    return call("POST", "/admin/canaries", { ...values, targets: [{ model: stable, percent: 100 - percent }, { model: trial, percent }] });
+  };
+  if (await ask({ title: "New canary", fields, verb: "Create", run })) await again("Created the canary. 'End' takes it back, and so does 'Undo' on the page Changes.");
+}
+
+async function edit(one, again) {
+  const fields = [
+    { name: "targets", label: "Models and their shares", type: "area", value: one.targets.map(shareLine).join("\n"), required: true, hint: "One per line: model, percent. The first one is stable; together they have 100 percent. One that was withdrawn gets requests again." },
+    ...rules(one),
+  ];
+  const run = (values) => call("PATCH", `/admin/canaries/${one.id}`, { ...values, targets: shares(values.targets), revision: one.revision });
+  if (await ask({ title: `Edit the canary of ${one.model}`, fields, verb: "Save", run })) await again(`Saved the canary of ${one.model}.`);
+}
+
 async function promote(one, target, again) {
-  const lost = [`'${target.model}' gets all requests for '${one.model}'; the other models of the canary get none.`];
+  const lost = [`'${target.model}' gets all requests for '${one.model}'; the other models of the canary get none.`, "'Undo' on the page Changes gives the shares back."];
   const run = () => call("POST", `/admin/canaries/${one.id}/promote`, { target: target.model });
   if (await confirm({ title: `Promote ${target.model}?`, lost, verb: "Promote", run })) await again(`${target.model} gets all requests for ${one.model}.`);
 }
 
 async function end(one, again) {
-  const lost = [`'${one.model}' leads to its own model again, and the shares are lost.`];
+  const lost = [`'${one.model}' leads to its own model again. 'Undo' on the page Changes makes the canary again.`];
   const run = () => call("DELETE", `/admin/canaries/${one.id}`);
   if (await confirm({ title: `End the canary of ${one.model}?`, lost, verb: "End", run })) await again(`The canary of ${one.model} has ended.`);
 }
@@ -107,9 +159,11 @@ const canaries = list({
   label: "Table of canaries",
   path: "/admin/canaries",
   heads: ["Name", "Shares", "Last ten minutes, at this gateway", "Stays at a model"],
-  none: "No name is shared by several models. 'POST /admin/canaries' lets another model, or another version, answer a part of the requests.",
+  buttons: (again) => [button("New canary", () => start(again))],
+  none: "No name is shared by several models. 'New canary' lets another model, or another version, answer a part of the requests.",
   row: (one) => [one.model, lines(one, share), lines(one, seen), `each ${one.sticky}`],
   actions: (one, again) => [
+    button("Edit", () => edit(one, again), { label: `Edit the canary of ${one.model}` }),
     ...one.targets.filter((target) => target.percent < 100).map((target) => button(`Promote ${target.model}`, () => promote(one, target, again))),
     button("End", () => end(one, again), { label: `End the canary of ${one.model}`, tone: "danger" }),
   ],

@@ -5,6 +5,7 @@ import { names } from "./names.js";
 
 const tiles = element("div", { className: "tiles" });
 const parts = Object.fromEntries(["alerts", "hour", "models", "upstreams", "queue", "gpus"].map((name) => [name, element("div")]));
+parts.hour.append(quiet("The charts are being drawn…"));
 
 function tile(name, value, unit) {
   const shown = element("dd", {}, value, element("small", { textContent: ` ${unit}` }));

@@ -20,7 +20,7 @@ const quotas = list({
   ],
   heads: ["For", "Limit", "Model", "Ends", "Created"],
   lookups: Object.fromEntries(["user", "group", "organisation"].map((kind) => [holderKind(kind), (one) => (one.scope_kind === kind ? one.scope_id : null)])),
-  none: "There is no quota: nobody is limited but by plans and by the setting 'default_tokens_per_month'.",
+  none: "There is no quota: only plans and the setting 'default_tokens_per_month' limit users. 'New quota' makes one.",
   row: (one, of) => [
     [one.scope_kind === "key" ? code(one.scope_id) : of[holderKind(one.scope_kind)](one.scope_id), quiet(one.scope_kind)],
     what(one), one.model ?? "all", moment(one.expires_at), moment(one.created_at),

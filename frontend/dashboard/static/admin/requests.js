@@ -19,7 +19,7 @@ const keyRequests = list({
   fixed: { order: "newest" },
   filters: [STATES, { name: "search", label: "Search", placeholder: "name or e-mail" }],
   heads: ["Applicant", "Reason", "Status", "Sent", "Decided"],
-  none: "Nobody has asked for a key. The form is POST /key-requests; people without an account use it.",
+  none: "Nobody has asked for a key. People without an account ask on the page /request-key, which the status page links to.",
   row: (one) => [[one.name, quiet(one.email)], one.reason, [badge(one.status), quiet(one.note ?? "")], moment(one.created_at), moment(one.decided_at, "–")],
   actions: (one, again) => (one.status !== "pending" ? [] : [
     button("Approve", async () => {

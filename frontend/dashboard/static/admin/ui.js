@@ -5,6 +5,8 @@ import { byId, element } from "../playground/dom.js";
 export { byId, call, element };
 
 const rights = new Set((byId("admin").dataset.rights ?? "").split(" "));
+// where the list of pages scrolls, on a narrow screen
+document.querySelector(".side [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
 export const may = (permission) => rights.has(permission);
 export const me = byId("admin").dataset.user;
 
@@ -57,7 +59,7 @@ export function table(label, heads, rows) {
       return made;
     })),
   );
-  const box = element("div", { className: "wide", tabIndex: 0 }, element("table", {}, element("thead", {}, head), element("tbody", {}, ...body)));
+  const box = element("div", { className: "wide stack", tabIndex: 0 }, element("table", {}, element("thead", {}, head), element("tbody", {}, ...body)));
   box.setAttribute("role", "region");
   box.setAttribute("aria-label", label);
   return box;
@@ -92,15 +94,17 @@ export function button(name, run, { label = name, tone = "" } = {}) {
   const made = element("button", { type: "button", textContent: name, className: tone });
   if (label !== name) made.setAttribute("aria-label", label);
   made.addEventListener("click", async () => {
+    if (made.ariaDisabled === "true") return;
     fail(null);
     note("");
-    made.disabled = true;
+    // not `disabled`: the button would lose the focus, which a dialog gives back to it
+    made.ariaDisabled = "true";
     try {
       await run();
     } catch (error) {
       fail(error);
     } finally {
-      made.disabled = false;
+      made.ariaDisabled = "false";
     }
   });
   return made;

@@ -19,6 +19,7 @@ const inspect = (one) => details(
     ["Requests of this gateway", count(one.running)], ["Waiting there", count(one.queue)], ["Utilization", one.utilization === null || one.utilization === undefined ? "–" : `${Math.round(one.utilization * 100)} %`],
     ["Most requests at once", count(one.max_concurrent)], ["Priority", count(one.priority)], ["Prompts leave the site", one.external ? "yes" : "no"],
     ["GPU memory", one.gpu_memory_gb ? `${one.gpu_memory_gb} GiB` : "–"], ["Groups", one.groups?.length ? one.groups.join(", ") : "all"],
+    ["Labels", Object.entries(one.labels ?? {}).map(([name, value]) => `${name}=${value}`).join(", ")],
     ["Key", one.api_key_env ? ["in the variable ", code(one.api_key_env)] : one.api_key_file ? ["in the file ", code(one.api_key_file)] : "none"],
   ]),
   element("h3", { textContent: "Models" }),

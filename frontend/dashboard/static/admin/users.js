@@ -1,7 +1,7 @@
 // Users: create, edit, disable, delete, new passwords, and what each has and used.
 import { badge, byId, button, call, code, count, element, may, moment, quiet, table, facts } from "./ui.js";
 import { list, show, tool } from "./list.js";
-import { ask, changes, confirm, details, reveal } from "./forms.js";
+import { ask, changes, closeDialog, confirm, details, reveal } from "./forms.js";
 import { groupField, per, roleField } from "./choices.js";
 
 const path = "/admin/users";
@@ -76,7 +76,7 @@ async function inspect(user, of, again) {
   const remove = element("button", { type: "button", className: "danger", textContent: "Remove the second factor" });
   remove.addEventListener("click", () => {
     next = removeFactor;
-    byId("dialog").close();
+    closeDialog();
   });
   await details(user.name, ...parts, ...(isMe(user) ? [] : [remove]));
   await next?.(user, again);

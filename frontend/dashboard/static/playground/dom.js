@@ -17,6 +17,8 @@ export function fail(error) {
     place.append(element("a", { href: `/login?next=${encodeURIComponent(location.pathname + location.search)}`, textContent: "Sign in again" }));
     return;
   }
+  // what the API says is for programs
+  if (!byId("key").value) place.textContent = "The models of this gateway need a key: enter one above, or sign in.";
   byId("key-form").hidden = false;
   byId("key").focus();
 }

@@ -15,6 +15,7 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig
 from frontend.domain.models import Input, Model
 from frontend.domain.upstreams import TensorNames
 from frontend.upstreams.declared import Declared, declare
+from frontend.upstreams.triton.plain.templates import has_tools
 
 _log = logging.getLogger(__name__)
 
@@ -157,6 +158,8 @@ def _model(name: str, plain: Plain, facts: Declared | None) -> Model:
     normalized = plain.tensors is None or plain.tensors.normalize
     kind = "embedding" if is_vectors else "llm"
     accepts = {Input.TOKEN_IDS} if plain.tensors is not None and plain.tensors.ids else set()
+    if "chat" in able and facts is not None and has_tools(facts.chat_template or ""):
+        accepts.add(Input.TOOLS)
     return Model(
         name, kind, (), frozenset(able), None, None, None, owner, 0, frozenset(accepts),
         normalized=normalized,

@@ -7,17 +7,21 @@ TensorRT-LLM also gets its own stop request.
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from tritonclient.grpc import service_pb2
 
 from frontend.domain.events import Events
 from frontend.domain.generation import Conversation, Generation, Passage, Tokenized
 from frontend.domain.sampling import Sampling
+from frontend.domain.tools import Function
 from frontend.errors import InvalidRequest, NotCapable
 from frontend.upstreams.protocol import Call
+from frontend.upstreams.remote import unsupported
 from frontend.upstreams.triton.connection import Connection, Reader
 from frontend.upstreams.triton.failures import from_message
 from frontend.upstreams.triton.plain.answers import Reading
+from frontend.upstreams.triton.plain.calls import CallReading, force_calls, may_call
 from frontend.upstreams.triton.plain.configs import Plain
 from frontend.upstreams.triton.plain.requests import check, write_request
 from frontend.upstreams.triton.plain.templates import ChatTemplate
@@ -50,6 +54,8 @@ class Writer:
         """The events of one generation. Raises GatewayError."""
         check(self.plain, generation)
         text = await self._prompt(generation)
+        generation = force_calls(generation, self.plain.family.value)
+        calls = CallReading(generation.tools) if may_call(generation) and generation.tools else None
         counted = 0
         if "num_input_tokens" not in self.plain.outputs:
             counted = await self._count(connection, text, call)
@@ -69,14 +75,14 @@ class Writer:
                         await reader.read_out()
                         raise from_message(response.error_message, call.id)
                     if (event := reading.read(response.infer_response)) is not None:
-                        yield [event]
+                        yield [event if calls is None else calls.read(event)]
                     if reading.ended:
                         # the engine stops by itself; see `Reader` why it is not cancelled
                         await reader.read_out()
                         break
                 ended = True
             if (last := reading.finish()) is not None:
-                yield [last]
+                yield [last if calls is None else calls.read(last)]
         finally:
             if not ended:
                 leave(reader, self._stop_request(call.id))
@@ -113,10 +119,17 @@ class Writer:
                 model=self.name,
                 capability="chat",
             )
+        tools = None
+        if generation.tools is not None:
+            if not self.template.takes_tools:
+                unsupported(
+                    "tools", f"{self.plain.family.value}: its chat template does not show any"
+                )
+            tools = [_shown(one) for one in generation.tools.declared]
         size = sum(len(one.content) for one in prompt.messages)
-        if size < _LONG and len(prompt.messages) < 100:
+        if size < _LONG and len(prompt.messages) < 100 and not tools:
             return self.template.render(prompt)
-        return await asyncio.to_thread(self.template.render, prompt)
+        return await asyncio.to_thread(self.template.render, prompt, tools)
 
     async def _count(self, connection: Connection, text: str, call: Call) -> int:
         """By the step that tokenizes, else the tokenizer, else the model, else an estimate."""
@@ -166,3 +179,10 @@ class Writer:
             add_numbers(request, name, "INT32", [0], [1, 1])
         add_numbers(request, "stop", "BOOL", [True], [1, 1])
         return request
+
+
+def _shown(function: Function) -> dict[str, Any]:
+    """A function as templates read it, which is as OpenAI's API has it."""
+    described = {} if function.description is None else {"description": function.description}
+    shown = {"name": function.name, **described, "parameters": function.parameters}
+    return {"type": "function", "function": shown}

@@ -11,9 +11,9 @@ import orjson
 from tritonclient.grpc import service_pb2
 
 from frontend.domain.generation import Conversation, Generation, Passage, TokenIds
-from frontend.domain.structure import Structure
 from frontend.upstreams.remote import unsupported
 from frontend.upstreams.triton.plain.configs import Family, Plain
+from frontend.upstreams.triton.plain.structures import guide_tensorrt, guide_vllm
 from frontend.upstreams.triton.tensors import add_numbers, add_texts
 
 _NEUTRAL: dict[str, tuple[Any, ...]] = {
@@ -55,20 +55,12 @@ _LLMAPI = {
     name: f"sampling_param_{name}"
     for name in ("temperature", "top_p", "top_k", "seed", "presence_penalty", "frequency_penalty")
 }
-_GUIDES = {
-    "json": "json_schema",
-    "json_object": "json",
-    "regex": "regex",
-    "grammar": "ebnf_grammar",
-}
 _RETURNS = ("finish_reason", "stop_reason", "num_input_tokens", "num_output_tokens")
 
 
 def check(plain: Plain, generation: Generation) -> None:
     """Raises InvalidRequest for what models of other builders do not take from the gateway."""
     prompt, engine = generation.prompt, plain.family.value
-    if generation.tools is not None and generation.tools.allowed:
-        unsupported("tools", engine)
     if isinstance(prompt, TokenIds):
         unsupported(generation.param, f"{engine}, which takes texts and no token ids")
     if isinstance(prompt, Passage):
@@ -110,8 +102,7 @@ def _vllm(plain: Plain, generation: Generation, most: int) -> Iterator[tuple[str
         if name not in _VLLM and name not in _VLLM_EXTRAS:
             unsupported(name, plain.family.value)
         parameters[name] = value
-    if generation.structure is not None and generation.structure.kind is not None:
-        unsupported(generation.structure.path, plain.family.value)
+    parameters |= guide_vllm(plain, generation.structure)
     yield "stream", True
     if "exclude_input_in_output" in plain.inputs:
         yield "exclude_input_in_output", True
@@ -137,7 +128,7 @@ def _ensemble(plain: Plain, generation: Generation, most: int) -> Iterator[tuple
         yield "exclude_input_in_output", True
     if "stream" in plain.inputs:
         yield "stream", plain.streams
-    yield from _guide(plain, generation.structure)
+    yield from guide_tensorrt(plain, generation.structure)
 
 
 def _llmapi(plain: Plain, generation: Generation, most: int) -> Iterator[tuple[str, Any]]:
@@ -149,8 +140,7 @@ def _llmapi(plain: Plain, generation: Generation, most: int) -> Iterator[tuple[s
         yield "sampling_param_exclude_input_from_output", True
     if "streaming" in plain.inputs:
         yield "streaming", plain.streams
-    if generation.structure is not None and generation.structure.kind is not None:
-        unsupported(generation.structure.path, plain.family.value)
+    yield from guide_tensorrt(plain, generation.structure)
 
 
 def _trtllm(
@@ -177,21 +167,6 @@ def _trtllm(
         if tensor not in plain.inputs:
             unsupported(name, engine)
         yield tensor, value
-
-
-def _guide(plain: Plain, structure: Structure | None) -> Iterator[tuple[str, Any]]:
-    if structure is None or structure.kind is None:
-        return
-    guide = _GUIDES.get(structure.kind)
-    if guide is None or "guided_decoding_guide" not in plain.inputs:
-        unsupported(structure.path, plain.family.value)
-    yield "guided_decoding_guide_type", guide
-    value = structure.value
-    if guide != "json":
-        yield (
-            "guided_decoding_guide",
-            (value if isinstance(value, str) else orjson.dumps(value).decode()),
-        )
 
 
 def _fields(generation: Generation, plain: Plain) -> dict[str, Any]:

@@ -5,6 +5,7 @@ one. Servers put the token for the beginning of a text in front themselves, so `
 """
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,15 +20,36 @@ from frontend.errors import InvalidRequest
 _MOST = 16 * 2**20
 """Characters of a rendered prompt: a template may repeat what it gets."""
 _RESERVED = frozenset({"messages", "tools", "bos_token", "eos_token", "raise_exception"})
+_TOOLS = re.compile(r"\btools\b")
 FORMATS = {
     "chatml": (
-        "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
-        "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+        "{% if tools %}<|im_start|>system\n"
+        "{% if messages[0].role == 'system' %}{{ messages[0].content }}\n\n{% endif %}"
+        "# Tools\n\nThese functions can be called, one JSON object a line:\n<tools>\n"
+        "{% for tool in tools %}{{ tool | tojson }}\n{% endfor %}</tools>\n\n"
+        "Write a call as JSON with the function's name and its arguments:\n<tool_call>\n"
+        '{"name": "NAME", "arguments": {}}\n</tool_call><|im_end|>\n{% endif %}'
+        "{% for m in messages %}{% if m.role == 'tool' %}<|im_start|>user\n<tool_response>\n"
+        "{{ m.content }}\n</tool_response><|im_end|>\n"
+        "{% elif not (tools and loop.first and m.role == 'system') %}<|im_start|>{{ m.role }}\n"
+        "{{ m.content }}{% for call in m.tool_calls or [] %}\n<tool_call>\n"
+        "{{ call.function | tojson }}\n</tool_call>{% endfor %}<|im_end|>\n{% endif %}"
+        "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
     ),
     "llama-3": (
-        "{% for m in messages %}<|start_header_id|>{{ m.role }}<|end_header_id|>\n\n"
-        "{{ m.content | trim }}<|eot_id|>{% endfor %}{% if add_generation_prompt %}"
-        "<|start_header_id|>assistant<|end_header_id|>\n\n{% endif %}"
+        "{% if tools %}<|start_header_id|>system<|end_header_id|>\n\n"
+        "{% if messages[0].role == 'system' %}{{ messages[0].content | trim }}\n\n{% endif %}"
+        "You can call these functions:\n\n"
+        "{% for tool in tools %}{{ tool | tojson(indent=4) }}\n\n{% endfor %}"
+        'To call one, answer only with {"name": NAME, "parameters": ARGUMENTS}.<|eot_id|>'
+        "{% endif %}{% for m in messages %}{% if not (tools and loop.first and "
+        "m.role == 'system') %}<|start_header_id|>"
+        "{{ 'ipython' if m.role == 'tool' else m.role }}<|end_header_id|>\n\n"
+        "{{ m.content | trim }}{% for call in m.tool_calls or [] %}"
+        '{"name": {{ call.function.name | tojson }}, "parameters": '
+        "{{ call.function.arguments | tojson }}}{% endfor %}<|eot_id|>{% endif %}{% endfor %}"
+        "{% if add_generation_prompt %}<|start_header_id|>"
+        "assistant<|end_header_id|>\n\n{% endif %}"
     ),
     "mistral": (
         "{% set first = namespace(text='') %}{% for m in messages %}"
@@ -46,10 +68,16 @@ FORMATS = {
 """Templates by the names that `chat_template` may have, besides files."""
 
 
+def has_tools(source: str) -> bool:
+    """Whether a template shows the model its tools."""
+    return _TOOLS.search(source) is not None
+
+
 class ChatTemplate:
     """One template. Raises ValueError for a text that is not one."""
 
     def __init__(self, source: str) -> None:
+        self.takes_tools = has_tools(source)
         # as in transformers, for which templates are written
         environment = ImmutableSandboxedEnvironment(
             trim_blocks=True,

@@ -19,6 +19,9 @@ PEOPLE = {
     "target": "admin",
     "leaver": "admin",
     "changed": "student",
+    "mallory": "student",
+    "quitter": "student",
+    "victim": "student",
 }
 
 

@@ -56,7 +56,13 @@ def test_pages_are_for_who_is_signed_in_and_has_a_permission(site: Site) -> None
             assert lost.headers["x-request-id"] in lost.text
             program = http.get(path, headers=PROGRAM)
             assert (program.status_code, "error" in program.json()) == (404, True)
-        assert "error" in http.get("/v1/no-such-route").json()
+        # a person is not sent to the routes of programs
+        assert "There is no page at this address" in lost.text
+        assert "/v1/models" not in lost.text
+        for place in ("/", "/playground", "/dashboard", "/admin"):
+            assert f'<a href="{place}">' in lost.text
+            assert http.get(place).status_code == 200
+        assert "GET /v1/models" in http.get("/v1/no-such-route").json()["error"]["message"]
         # the routes of programs stay as they are, also for a browser
         assert http.get("/admin/users").json()["object"] == "list"
 

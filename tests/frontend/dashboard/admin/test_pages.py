@@ -134,6 +134,35 @@ def test_a_user_is_created_found_edited_disabled_and_deleted_by_keyboard(
         expect(page.locator("#view")).to_contain_text("Nothing matches these filters")
 
 
+def test_a_cancelled_dialog_gives_the_focus_back_and_the_next_key_is_not_lost(
+    browser: Browser, site: Site
+) -> None:
+    # within one turn of the browser's loop, as a fast key press may be
+    reopened = """async (button) => {
+      const dialog = document.getElementById("dialog");
+      const shown = [];
+      for (let round = 0; round < 3; round += 1) {
+        button.focus();
+        button.click();
+        for (let turn = 0; turn < 20; turn += 1) await null;
+        shown.push(dialog.open && dialog.querySelector("h2").textContent);
+        [...dialog.querySelectorAll("button")].find((one) => one.textContent === "Cancel").click();
+        for (let turn = 0; turn < 20; turn += 1) await null;
+        shown.push(document.activeElement === button && button.ariaDisabled !== "true");
+      }
+      button.click();
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      shown.push(dialog.querySelector("h2")?.textContent);
+      return shown;
+    }"""
+    with site.signed_in(browser, "root") as page:
+        open_admin(page, "users")
+        search(page, "sue")
+        button = page.get_by_role("button", name="Disable sue")
+        title = "Disable sue?"
+        assert button.evaluate(reopened) == [*[title, True] * 3, title]
+
+
 def test_a_key_is_made_for_a_user_and_shown_once(browser: Browser, site: Site) -> None:
     name = unique("laptop")
     with site.signed_in(browser, "second") as page:

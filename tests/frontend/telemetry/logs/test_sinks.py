@@ -57,7 +57,7 @@ def test_lines_arrive_in_order_and_a_refused_one_is_counted(kind: str, tmp_path:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("mode", ["fail", "drop", "stall"])
+@pytest.mark.parametrize("mode", ["fail", "drop", "stall", "trickle"])
 def test_lines_wait_on_disk_while_a_sink_is_away(kind: str, mode: str, tmp_path: Path) -> None:
     with fake_sink(mode) as server:
         sink, lost = started(kind, server, tmp_path, timeout_s=0.2)

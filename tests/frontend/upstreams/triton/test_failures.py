@@ -2,11 +2,13 @@
 
 import json
 import logging
+import re
 
 import pytest
 
 from frontend.telemetry.logs.lines import Format
-from frontend.upstreams.triton.failures import from_message, from_status
+from frontend.upstreams.triton.failures import CODES, from_message, from_status
+from tests.support.processes import ROOT
 
 
 def marked(**fields: object) -> str:
@@ -17,9 +19,9 @@ def marked(**fields: object) -> str:
     ("text", "status", "code"),
     [
         (marked(code="context_length_exceeded", message="too long", status=400), 400, "context"),
-        (marked(code="unavailable", message="later", status=503), 503, "unavailable"),
-        (marked(code="x", message="m", status=500), 502, "x"),
-        (marked(code="slow_down", message="m", status=429), 429, "slow_down"),
+        (marked(code="engine_failed", message="later", status=503), 503, "engine_failed"),
+        (marked(code="the prompt", message="m", status=500), 502, "backend_error"),
+        (marked(code="the prompt", message="m", status=429), 429, "rate_limit_exceeded"),
         (marked(code=5, param=[], message=None, status="odd"), 502, "backend_error"),
         ("Stub process 'm_0_0' is not healthy.", 503, "backend_unavailable"),
         ("RuntimeError: shm region /secret", 502, "backend_error"),
@@ -30,6 +32,18 @@ def test_messages_become_errors(text: str, status: int, code: str) -> None:
     error = from_message(text, "req-1")
     assert error.status == status
     assert (error.code or "").startswith(code)
+
+
+def test_the_codes_of_all_steps_are_known() -> None:
+    """Another one would reach callers as the code of its status."""
+    files = [*(ROOT / "python_backends").rglob("*.py")]
+    made = {
+        code
+        for file in files
+        for code in re.findall(r'\bcode(?:: str)? ?= ?"(\w+)"', file.read_text())
+    }
+    assert made
+    assert made <= CODES
 
 
 @pytest.mark.parametrize(

@@ -1,20 +1,43 @@
-"""Traces, where the settings name a collector. OpenTelemetry is imported only then."""
+"""Metrics and their history, and traces where the settings have the URL of a collector.
+
+OpenTelemetry is imported only for traces.
+"""
 
 from collections.abc import MutableMapping
+from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
+from frontend.settings import Settings
 from frontend.settings.traces import TraceSettings
+from frontend.telemetry.history import History
 from frontend.telemetry.metrics import Metrics
+from frontend.telemetry.scrape import Scraper
 
 if TYPE_CHECKING:
     from frontend.telemetry.traces.tracing import Tracing
 
 
-def make_tracing(
+@dataclass(frozen=True, slots=True)
+class Telemetry:
+    """What a gateway measures."""
+
+    metrics: Metrics
+    history: History
+    tracing: "Tracing | None"
+
+
+def make_telemetry(settings: Settings, trace_ids: MutableMapping[str, str]) -> Telemetry:
+    """`trace_ids` gets the trace ids of running requests."""
+    scraper = Scraper(settings.metrics_urls, settings.metrics_interval_s)
+    metrics = Metrics(scraper, by_user=settings.metrics_by_user)
+    history = History(settings.metrics_interval_s, metrics.values, metrics.refresh)
+    return Telemetry(metrics, history, _tracing(settings, metrics, trace_ids))
+
+
+def _tracing(
     settings: TraceSettings, metrics: Metrics, ids: MutableMapping[str, str]
 ) -> "Tracing | None":
-    """None where there are no traces. `ids` gets the ids of running requests' traces."""
     if not settings.traces_url:
         return None
     # a tenth of a second and 20 MB that a gateway without traces does not need

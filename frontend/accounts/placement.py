@@ -1,0 +1,16 @@
+"""Where the prompts of a group may be sent, as it is now: for work that began earlier."""
+
+from frontend.accounts.directory.groups import Groups
+from frontend.domain.labels import Rules, make_rules
+from frontend.errors import NotFound
+
+
+async def rules_of(groups: Groups, group_id: str, before: Rules) -> Rules:
+    """The rules of a group; those from `before` for one that is gone. Raises StoreUnavailable."""
+    if not group_id:
+        return before
+    try:
+        group = await groups.get(group_id)
+    except NotFound:
+        return before
+    return make_rules(group.upstreams)
