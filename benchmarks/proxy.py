@@ -1,8 +1,8 @@
 """The gateway against a bare proxy of Starlette and aiohttp, in front of one small HTTP server.
 
 CPU of the process for each request, in turns. The gateway has everything on: a key, limits, a
-price, fair share, metrics, log, audit and usage rows in SQLite; the peer passes bytes on and reads
-none of them. Streams have 64 tokens, all together (a burst) or one every 12 ms for 64 streams.
+price, fair share, metrics, log, audit and usage rows in SQLite; the peer passes bytes on without
+reading them. Streams have 64 tokens, all together (a burst) or one every 12 ms for 64 streams.
 """
 
 import asyncio

@@ -165,7 +165,7 @@ class Web:
                     response.close()
 
     async def _together(self, content: aiohttp.StreamReader) -> AsyncGenerator[bytes, None]:
-        """The first part and the end at once, the others after a short rest."""
+        """The first part and the end immediately, the others after a short rest."""
         loop, ended, waited = asyncio.get_running_loop(), asyncio.Event(), False
         content.on_eof(ended.set)
         async for part in content.iter_any():

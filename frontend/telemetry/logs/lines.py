@@ -19,7 +19,7 @@ _ID = 32  # characters of a request's own id
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line in both forms, without its end; a form that no sink writes is empty."""
+    """One line in both forms, without its end; a form that is not written is empty."""
 
     json: bytes
     text: bytes
