@@ -137,7 +137,7 @@ def _admin(settings: Settings, path: Path, parts: Parts, bounds: Bounds) -> Admi
         keys=KeyRoutes(desk, directory.keys, own=False),
         own_keys=KeyRoutes(desk, directory.keys, own=True),
         me=MeRoutes(desk, directory.users, proves_email),
-        quotas=QuotaRoutes(desk, directory.quotas),
+        quotas=QuotaRoutes(desk, directory.quotas, path.ledger),
         quota_requests=QuotaRequestRoutes(desk, directory.quota_requests),
         plans=PlanRoutes(desk, directory.plans),
         credits=CreditRoutes(desk, directory.subscriptions),
