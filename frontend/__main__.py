@@ -36,6 +36,7 @@ _COMMANDS = {
 }
 """Each has a module in `frontend.commands`."""
 _HELP = {"-h", "--help"}
+_VERSION = {"-V", "--version"}
 _UNWRITABLE = {errno.EPIPE, errno.ENOSPC, errno.EDQUOT}
 
 
@@ -65,8 +66,15 @@ def _run(given: list[str]) -> int:
         module = name.replace("-", "_")
         run: Callable[[list[str]], int] = import_module(f"frontend.commands.{module}").main
         return run(given[1:])
+    if name == "help" and given[1:2]:  # `help keys` is `keys --help`
+        return _run([given[1], "--help"])
     if name in _HELP or name == "help":
         sys.stdout.write(_help())
+        return 0
+    if name in _VERSION:
+        from importlib.metadata import version  # noqa: PLC0415
+
+        sys.stdout.write(f"triton-gateway {version('triton-toolkit')}\n")
         return 0
     if name not in _SERVER and not name.startswith("-"):
         return _unknown(name)

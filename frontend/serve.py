@@ -10,7 +10,9 @@ import os
 os.environ.setdefault("GRPC_EXPERIMENTS", "-event_engine_client")
 
 import asyncio
+import contextlib
 import gc
+import io
 import json
 import logging
 import socket
@@ -35,6 +37,7 @@ from frontend.process.files import allow_connections
 from frontend.process.liveness import liveness
 from frontend.process.signals import ended_by_signals
 from frontend.settings import Settings
+from frontend.settings.explain import problem, usage_problem
 from frontend.settings.limits import LimitSettings
 from frontend.sinks import make_sinks
 from frontend.store.database import Database
@@ -82,13 +85,19 @@ def main(arguments: Sequence[str]) -> int:
 
 def _read(arguments: list[str]) -> Settings | None:
     """The settings; None when they are invalid, which was printed."""
+    # argparse prints the 200 flags before what is wrong with one of them
+    usage = io.StringIO()
     try:
-        settings = CliApp.run(Settings, cli_args=arguments)
+        with contextlib.redirect_stderr(usage):
+            settings = CliApp.run(Settings, cli_args=arguments)
     except ValidationError as error:
         for wrong in error.errors():
             field = ".".join(map(str, wrong["loc"])) or "host"
-            text = wrong["msg"].removeprefix("Value error, ")
-            sys.stderr.write(f"error: setting '{field}': {text}\n")
+            sys.stderr.write(f"error: setting '{field}': {problem(wrong)}\n")
+        return None
+    except SystemExit as error:
+        if error.code:
+            sys.stderr.write(f"error: {usage_problem(usage.getvalue(), Settings.model_fields)}\n")
         return None
     if cycle := find_cycle(settings.models):
         sys.stderr.write(f"error: setting 'models': {' → '.join(cycle)} is a cycle\n")
@@ -131,7 +140,8 @@ async def _serve(settings: Settings) -> None:
     with ExitStack() as logs:
         try:
             trace_ids = dict[str, str]()
-            form = Format(settings.log_upstream_errors, trace_ids)
+            texts = {sink.is_text for sink in sinks}
+            form = Format(settings.log_upstream_errors, trace_ids, False in texts, True in texts)
             logs.enter_context(logging_to(sinks, settings.log_level, form))
         except OSError as error:
             raise DataDirectoryError(f"{settings.data_directory}: {error.strerror}") from error

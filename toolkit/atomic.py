@@ -18,6 +18,8 @@ from pathlib import Path
 
 COMPLETE = "complete"
 """The file that marks a folder as complete where it cannot be renamed into place."""
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""Errors of a disk, or of a user's share of it, that has no room left."""
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
 
@@ -63,11 +65,12 @@ def replacing(place: Path, lock: Path) -> Iterator[Path]:
     lock.parent.mkdir(parents=True, exist_ok=True)
     with locked(lock, wait=False):
         _recover(place)
-        scratch = Path(tempfile.mkdtemp(prefix=_prefix(place, "building"), dir=place.parent))
+        scratch = _beside(place, _prefix(place, "building"))
         # mkdtemp makes it 0700, and the result may be read by another user, as Triton's
         scratch.chmod(0o755)
         try:
-            yield scratch
+            with _naming(place, scratch):
+                yield scratch
             # `scratch` goes below in any case: it holds the folder that was replaced, or a failed
             # result
             _exchange(scratch, place)
@@ -119,15 +122,40 @@ def _make_and_rename(place: Path, make: Callable[[Path], None]) -> None:
     # the lock is held, so the process that made these is dead
     for left_over in place.parent.glob(f"{glob.escape(prefix)}*"):
         shutil.rmtree(left_over)
-    scratch = Path(tempfile.mkdtemp(prefix=prefix, dir=place.parent))
+    scratch = _beside(place, prefix)
     try:
         # a folder of its own, because mkdtemp's mode 0700 would stay with the renamed one
         inner = scratch / "made"
         inner.mkdir()
-        make(inner)
+        with _naming(place, scratch):
+            make(inner)
         inner.rename(place)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _beside(place: Path, prefix: str) -> Path:
+    """A new folder beside `place`. Raises OSError that names `place`, which the caller knows."""
+    try:
+        return Path(tempfile.mkdtemp(prefix=prefix, dir=place.parent))
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(place)) from error
+
+
+@contextmanager
+def _naming(place: Path, scratch: Path) -> Iterator[None]:
+    """Errors about files in `scratch`, as on a full disk, name `place`: nobody chose the scratch
+    folder, and it is removed before the message is read."""
+    try:
+        yield
+    except OSError as error:
+        # a copy has two paths, and the second is the destination
+        path = str(error.filename2 or error.filename or "")
+        inside = path.startswith(f"{scratch}{os.sep}")
+        # a write has no path, and fills the disk of what is being made
+        if not inside and (path or error.errno not in FULL):
+            raise
+        raise OSError(error.errno, error.strerror, str(place)) from error
 
 
 def _make_and_mark(place: Path, make: Callable[[Path], None]) -> None:

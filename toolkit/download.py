@@ -13,16 +13,16 @@ import socket
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
 import toolkit
 from toolkit.addresses import OPENER, check_url, shown
-from toolkit.atomic import is_current
+from toolkit.atomic import FULL, is_current
 from toolkit.errors import SourceError
 from toolkit.progress import Step
 
@@ -88,7 +88,7 @@ class _Transfer:
 
     def run(self) -> None:
         self._place.parent.mkdir(parents=True, exist_ok=True)
-        with suppress(_Stopped):
+        with suppress(_Stopped), self._naming():
             # the lock's former holder renamed the part, or removed it as wrong: look again
             while not self._place.exists():
                 with self._part.open("ab") as part:
@@ -102,6 +102,16 @@ class _Transfer:
             # the total counts files that were here already
             self._step.advance(self._place.stat().st_size)
 
+    @contextmanager
+    def _naming(self) -> Iterator[None]:
+        """A full disk is an error of the folder: a write does not say where, nor does closing."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            raise OSError(error.errno, error.strerror, str(self._place.parent)) from error
+
     def _fill(self, part: IO[bytes]) -> None:
         # what an earlier run wrote counts as done, and is where the range begins
         part.seek(0, 2)
@@ -112,6 +122,9 @@ class _Transfer:
                 if self._transfer(part):
                     return
             except _FAULTS as error:
+                # about the disk, not the line: waiting frees nothing
+                if isinstance(error, OSError) and error.errno in FULL:
+                    raise
                 # the error is the answer as well, and holds the connection
                 if isinstance(error, urllib.error.HTTPError):
                     error.close()
@@ -282,9 +295,12 @@ def _refusal(url: str, error: BaseException) -> SourceError:
             f"{shown(url)} answers {error.code} {error.reason}", hint=hints.get(error.code)
         )
     reason = getattr(error, "reason", None) or error
+    if isinstance(reason, OSError) and reason.strerror:
+        reason = reason.strerror
     return SourceError(
         f"{shown(url)} cannot be fetched: {reason}",
-        hint="the downloaded part is kept: run the command again to resume",
+        hint="check the address and the network; the downloaded part is kept: run the command "
+        "again to resume",
     )
 
 

@@ -19,6 +19,21 @@ def close_matches(
     return difflib.get_close_matches(name, short, count, cutoff)
 
 
+def close_models(name: str, known: Iterable[str], count: int = 3) -> list[str]:
+    """At most `count` known names of models that `name` resembles, by the whole or the beginning.
+
+    `smolm2` means the models of the family `smollm2`, although `smollm3-3b` has a similar length.
+    """
+    name, names = name.lower()[: _LONGEST + 1], list(dict.fromkeys(known))
+    parts = name.count("-") + 1
+    # a name that is alike as a whole comes before those that only begin so
+    heads = {each.lower(): [each] for each in names}
+    for each in names:
+        heads.setdefault("-".join(each.lower().split("-")[:parts]), []).append(each)
+    near = close_matches(name, heads)
+    return list(dict.fromkeys(each for head in near for each in heads[head]))[:count]
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """A hint: the known name most like `word`, or all of them."""
     names = list(known)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from toolkit.engine_arguments import Declared, engine_arguments
 from toolkit.errors import UsageError
+from toolkit.names import close_matches
 
 FIELDS_SINCE = {
     "inference.ModelConfig.model_metrics": "25.01",
@@ -164,7 +165,15 @@ def find_target(name: str) -> Target:
             f"NVIDIA lists no TensorRT-LLM image for release {release}",
             hint=f"use {newest_trtllm()}",
         )
-    raise UsageError(f"no target '{name}'", hint=f"known targets: container, {', '.join(TARGETS)}")
+    raise UsageError(f"unknown target '{name}'", hint=target_hint(name))
+
+
+def target_hint(name: str) -> str:
+    """What a mistyped target may have meant, else all forms of a target."""
+    if near := close_matches(name, TARGETS, cutoff=0.8):
+        return f"did you mean '{near[0]}'?"
+    releases = ", ".join(each.name for each in RELEASES)
+    return f"write {FORMS}; releases: {releases}"
 
 
 def newest_trtllm() -> str:

@@ -1,6 +1,7 @@
 """A cached folder is complete or absent, whichever process makes it and however that ends."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -150,3 +151,38 @@ def test_a_folder_taken_away_by_a_killed_process_comes_back(tmp_path: Path) -> N
         raise ValueError("stop")
     assert (tmp_path / "place" / "old").exists()
     assert not aside.exists()
+
+
+def test_a_destination_is_named_and_not_the_folder_beside_it(tmp_path: Path) -> None:
+    place = Path("/proc/none")  # no file system below it takes a new name
+    with pytest.raises(FileNotFoundError) as caught, replacing(place, tmp_path / "lock"):
+        pass
+    assert caught.value.filename == str(place)
+
+
+def test_a_full_disk_is_told_of_the_destination(tmp_path: Path) -> None:
+    place = tmp_path / "place"
+
+    def write(folder: Path) -> None:
+        (folder / "weights").symlink_to("/dev/full")
+        (folder / "weights").write_text("0")
+
+    def copy(folder: Path) -> None:
+        (folder / "weights").symlink_to("/dev/full")
+        shutil.copyfile(__file__, folder / "weights")
+
+    for fill in (write, copy):
+        with pytest.raises(OSError, match="No space left") as caught:
+            ensure(place, fill)
+        assert caught.value.filename == str(place)
+        with pytest.raises(OSError, match="No space left") as caught:  # noqa: SIM117
+            with replacing(place, tmp_path / "lock") as scratch:
+                fill(scratch)
+        assert caught.value.filename == str(place)
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_errors_about_other_files_stay_as_they_are(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError) as caught, replacing(tmp_path / "x", tmp_path / "lock"):
+        (tmp_path / "gone").read_text()
+    assert caught.value.filename == str(tmp_path / "gone")

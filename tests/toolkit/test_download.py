@@ -256,3 +256,12 @@ def test_an_answer_with_another_range_is_not_appended() -> None:
 
     with pytest.raises(http.client.HTTPException, match="another range"):
         download._total(Answer(), 3)
+
+
+def test_a_full_disk_is_not_the_networks_fault(web: Web, tmp_path: Path) -> None:
+    web.files["/weights"] = b"0" * 100
+    (tmp_path / ".weights.part").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left") as caught:
+        fetch(tmp_path / "weights", Remote(f"{web.url}/weights"))
+    assert caught.value.filename == str(tmp_path)
+    assert len(web.requests) == 1  # waiting frees no space

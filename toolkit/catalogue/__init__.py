@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
-from toolkit.names import close_matches
+from toolkit.names import close_models
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +63,7 @@ def find_available(name: str) -> Available | None:
 
 def suggest(name: str) -> str:
     """A hint for a name that is not in the catalogue."""
-    if near := close_matches(name.lower(), catalogue(), count=3):
+    if near := close_models(name, catalogue()):
         return f"did you mean {' or '.join(near)}? `toolkit list-available` shows all names"
     return "`toolkit list-available` shows all names"
 

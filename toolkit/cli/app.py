@@ -5,10 +5,10 @@ Results go to stdout, everything else to stderr. A ToolkitError is printed as `e
 are printed only with --debug.
 """
 
-import errno
 import os
 import sys
 import traceback
+from itertools import pairwise
 from typing import Annotated, Any
 
 import typer
@@ -83,7 +83,7 @@ def main() -> None:
     watch_interrupts()
     prepare_streams()
     try:
-        _check_encoding(sys.argv[1:])
+        _check_arguments(sys.argv[1:])
         sys.exit(command(load_all=False)(prog_name="toolkit", standalone_mode=False) or 0)
     except ToolkitError as error:
         _fail(error, error.exit_code)
@@ -102,9 +102,14 @@ def main() -> None:
         _fail(ToolkitError(text, hint="`toolkit --debug …` prints the traceback"), BUG)
 
 
-def _check_encoding(arguments: list[str]) -> None:
-    """Raises UsageError for an argument whose bytes are not UTF-8: no file or model is named so."""
-    for argument in arguments:
+def _check_arguments(arguments: list[str]) -> None:
+    """Raises UsageError for an argument whose bytes are not UTF-8: no file or model is named so;
+    and for an empty one, which would mean the current folder. An option may have an empty value."""
+    for before, argument in pairwise(["", *arguments]):
+        if not argument and not before.startswith("-"):
+            raise UsageError(
+                "an argument is empty", hint="does the command name a shell variable without value?"
+            )
         try:
             argument.encode()
         except UnicodeEncodeError as error:
@@ -116,7 +121,9 @@ def _check_encoding(arguments: list[str]) -> None:
 
 def _system_error(error: OSError) -> ToolkitError:
     """An error of the operating system: the path, what is wrong, and what to do."""
-    full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+    from toolkit.atomic import FULL
+
+    full = error.errno in FULL
     # a copy that fills the disk has two paths, and the second is the destination
     path = error.filename2 if full and error.filename2 else error.filename
     text = f"{path}: {error.strerror or error}" if path else str(error.strerror or error)
@@ -136,8 +143,19 @@ def _fail(error: ToolkitError, code: int) -> None:
     if "--debug" in sys.argv:
         traceback.print_exc()
     if error.message:
+        error.message = _printable(error.message)
+        error.hint = error.hint and _printable(error.hint)
         print_error(error)
     sys.exit(code)
+
+
+def _printable(text: str) -> str:
+    """Line breaks and control characters of arguments as `\\n`; names of files may have them."""
+    for argument in sys.argv[1:]:
+        if argument and not argument.isprintable():
+            shown = "".join(each if each.isprintable() else ascii(each)[1:-1] for each in argument)
+            text = text.replace(argument, shown)
+    return text
 
 
 def _command_path(arguments: list[str]) -> str:
@@ -146,10 +164,34 @@ def _command_path(arguments: list[str]) -> str:
     return f"toolkit {name}".strip()
 
 
+def _problem(details: dict[str, Any]) -> str:
+    """One of pydantic's errors with the value: its own texts are about inputs of a program."""
+    value, limits = f"'{details['input']}'", details.get("ctx", {})
+    match details["type"]:
+        case "int_parsing" | "int_from_float" | "int_parsing_size":
+            return f"{value} is not a whole number"
+        case "float_parsing" | "finite_number":
+            return f"{value} is not a number"
+        case "greater_than_equal":
+            return f"{value} is below the minimum of {limits['ge']}"
+        case "greater_than":
+            return f"{value} must be greater than {limits['gt']}"
+        case "less_than_equal":
+            return f"{value} is above the maximum of {limits['le']}"
+        case "less_than":
+            return f"{value} must be less than {limits['lt']}"
+    return f"{value}: {details['msg']}"
+
+
 def _misuse(error: typer.TyperException) -> ToolkitError:
     """A wrong option or argument as a ToolkitError; without a message where help was printed."""
     # pydantic, which reads the options, puts the class of the error before its text
     text = error.format_message().strip().rstrip(".").replace("Value error, ", "", 1)
+    text = " ".join(text.split())  # choices come one per line
+    cause = error.__cause__
+    if cause is not None and hasattr(cause, "errors"):
+        details = cause.errors()[0]
+        text = text.replace(details["msg"], _problem(details))
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else _command_path(sys.argv[1:])
     return ToolkitError(text[:1].lower() + text[1:], hint=f"{path} --help")

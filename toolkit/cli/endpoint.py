@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from toolkit.cli.complete import complete_models
-from toolkit.cli.options import Json
+from toolkit.cli.options import Json, check_triton
 from toolkit.cli.progress import console_progress
 from toolkit.errors import UsageError
 from toolkit.progress import Progress
@@ -37,6 +37,7 @@ class Endpoint:
         str | None,
         typer.Option(
             metavar="HOST:PORT",
+            callback=check_triton,
             help="gRPC address of any Triton, or unix:PATH; instead of --port.",
         ),
     ] = None

@@ -36,6 +36,7 @@ class Options:
         int | None,
         typer.Option(
             min=1,
+            max=100_000,
             help="Requests of full context length that each language model handles at a time. "
             "Default: the engine's max_num_seqs, else 16.",
         ),

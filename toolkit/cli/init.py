@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 SCHEMA_FILE = "models.schema.json"
 _SOURCE = "[NAME=]SOURCE"
+_LONGEST = 100_000_000
+"""Tokens: above the longest context of any model, so that a slip of the keyboard is refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,9 @@ class Settings:
     models: Annotated[Path, typer.Argument(help="The file to write.")] = Path("models.yaml")
     context_length: Annotated[
         int,
-        typer.Option(min=16, help="Language models: tokens of prompt and answer together."),
+        typer.Option(
+            min=16, max=_LONGEST, help="Language models: tokens of prompt and answer together."
+        ),
     ] = 2048
     yes: Annotated[
         bool,

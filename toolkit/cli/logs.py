@@ -77,10 +77,11 @@ def logs(options: Options) -> None:
     """
     from toolkit.serve import logs as reader
 
+    since = _moment(options.since) if options.since is not None else 0.0
     folder, record = _place(options.port)
     selection = reader.Selection(
         options.lines or None,
-        _moment(options.since) if options.since else 0.0,
+        since,
         _models(options.name, folder, record) if options.name else frozenset(),
     )
     followed = reader.Followed(folder, selection)
@@ -120,9 +121,9 @@ def _place(port: int | None) -> "tuple[Path, Record | None]":
 
 def _models(name: str, folder: Path, record: "Record | None") -> frozenset[str]:
     """The model and its steps. Raises ServeError for a name that is not in the repository."""
-    from toolkit.names import close_matches
+    from toolkit.names import close_models
     from toolkit.serve.logs import MODELS
-    from toolkit.serve.models import family_of, read_configs
+    from toolkit.serve.models import family_of, public, read_configs
 
     configs = read_configs(Path(record.repository)) if record is not None else {}
     if family := family_of(name, configs):
@@ -131,7 +132,8 @@ def _models(name: str, folder: Path, record: "Record | None") -> frozenset[str]:
     if steps := {each for each in logged if each == name or each.startswith(f"{name}.")}:
         return frozenset({name, *steps})
     known = sorted({*configs, *logged, *(each.rpartition(".")[0] or each for each in logged)})
-    near = close_matches(name, known)
+    aliases = [alias for each in public(list(configs.values())) for alias in each.aliases]
+    near = close_models(name, [*known, *aliases], 1)
     hint = f"did you mean '{near[0]}'?" if near else f"there are: {', '.join(known) or 'none'}"
     raise ServeError(f"no model '{name}' has logs", hint=hint)
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from toolkit.machine import Machine
 
 _Options = TypeVar("_Options")
+_LAST_PORT = 65535
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
@@ -74,6 +75,19 @@ def check_shard_size(text: str) -> str:
     """A callback: refuses a size that the weight libraries cannot read, before any work."""
     if not re.fullmatch(r"[1-9]\d*(\.\d+)?[KMGT]B", text, re.IGNORECASE):
         raise typer.BadParameter(f"'{text}' is not a size such as 5GB or 500MB")
+    return text
+
+
+def check_triton(text: str | None) -> str | None:
+    """A callback: refuses what is not an address of Triton's gRPC, before anything is started."""
+    if text is None or text.startswith("unix:"):
+        return text
+    host, _, port = text.rpartition(":")
+    # gRPC would look up any text as a name, and report what its resolver says
+    if not re.fullmatch(r"[\w.-]+|\[[0-9a-fA-F:.%\w]+\]", host):
+        raise typer.BadParameter(f"'{text}' is not HOST:PORT or unix:PATH")
+    if not re.fullmatch(r"\d{1,5}", port) or not 1 <= int(port) <= _LAST_PORT:
+        raise typer.BadParameter(f"'{port}' in '{text}' is not a port from 1 to {_LAST_PORT}")
     return text
 
 

@@ -243,7 +243,8 @@ def _parse(text: str, sha256: str | None) -> "Source | UrlSource":
         return parse_source(text)
     except ValueError as error:
         problem, _, forms = str(error).partition(": ")
-        raise UsageError(problem, hint=f"{forms}; or an https address of one file") from error
+        other = "" if forms.startswith("did you mean") else "; or an https address of one file"
+        raise UsageError(problem, hint=forms + other) from error
 
 
 def _fetch_all(
@@ -267,7 +268,10 @@ def _fetch_all(
     if failed:
         hints = [each.hint for each in failed.values() if each.hint]
         failure = SourceError(
-            "\n".join(f"{name}: {each.message}" for name, each in failed.items()),
+            "\n".join(
+                each.message if name in each.message else f"{name}: {each.message}"
+                for name, each in failed.items()
+            ),
             hint=hints[0] if hints else None,
         )
         codes = {each.exit_code for each in failed.values()}

@@ -88,10 +88,12 @@ def _images(
 
 def _not_served(name: str, client: "Client") -> ToolkitError:
     from toolkit.errors import ServeError
-    from toolkit.names import close_matches
+    from toolkit.names import close_models
 
-    served = [model.name for model in client.models()]
-    near = close_matches(name, served)
+    models = client.models()
+    served = [model.name for model in models]
+    aliases = [alias for model in models for alias in model.about.get("aliases") or ()]
+    near = close_models(name, [*served, *aliases], 1)
     hint = f"did you mean {near[0]}?" if near else f"served: {', '.join(served)}"
     return ServeError(f"{client.url} does not serve '{name}'", hint=hint)
 

@@ -3,6 +3,7 @@
 What is checked here needs no service. `check_kind` refuses options that the model would ignore.
 """
 
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,7 +82,11 @@ class Options:
     ] = None
     context_length: Annotated[
         int | None,
-        typer.Option(min=16, help="Tokens of prompt and answer, if the model is served first."),
+        typer.Option(
+            min=16,
+            max=100_000_000,
+            help="Tokens of prompt and answer, if the model is served first.",
+        ),
     ] = None
     as_json: Json = False
 
@@ -109,6 +114,11 @@ def check_files(options: Options) -> None:
 
     if options.url is not None and options.port is not None:
         raise UsageError("--url and --port exclude each other", hint="give one of them")
+    if options.url is not None and not re.fullmatch(r"https?://[^/\s]+\S*", options.url):
+        raise UsageError(
+            f"--url '{options.url}' is not the address of a gateway",
+            hint="write it as http://HOST:PORT",
+        )
     if options.context_length is not None and (options.url or options.port):
         raise UsageError(
             "--context-length is for a model that is not served yet",

@@ -10,6 +10,8 @@ from toolkit.cli.progress import console_progress
 from toolkit.errors import ServeError, ToolkitError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from toolkit.serve.record import Record
 
 _REPOSITORY = Path("model_repository")
@@ -104,27 +106,34 @@ def _start(model: str, options: ServiceOptions, services: "list[Record]") -> tup
 
 
 def _has(repository: Path, model: str) -> bool:
+    return model in _names([repository])
+
+
+def _names(repositories: "Sequence[Path]") -> list[str]:
+    """Names and aliases of the models in those that can be read."""
     from toolkit.errors import RepositoryError
     from toolkit.serve.models import public_models
 
-    try:
-        models = public_models(repository)
-    except RepositoryError:
-        return False
-    return any(model == each.name or model in each.aliases for each in models)
+    names: list[str] = []
+    for repository in repositories:
+        with suppress(RepositoryError):
+            for each in public_models(repository):
+                names += [each.name, *each.aliases]
+    return names
 
 
 def _unknown(model: str, services: "list[Record]", key: str | None) -> ToolkitError:
     """Why nothing can answer: what is served and what could be."""
     from toolkit.chat.client import Client
-    from toolkit.names import close_matches
+    from toolkit.names import close_models
     from toolkit.single.source import read_source
 
     served: list[str] = []
     for record in services:
         with suppress(ServeError), Client(record.url, key) as client:
             served += [each.name for each in client.models()]
-    if near := close_matches(model, served):
+    repositories = [_REPOSITORY, *(Path(record.repository) for record in services)]
+    if near := close_models(model, [*served, *_names(repositories)], 1):
         return ServeError(f"'{model}' is not served", hint=f"did you mean {near[0]}?")
     try:
         read_source(model)

@@ -9,6 +9,7 @@ from typer.core import TyperCommand
 
 from toolkit.cli.detach import FLAGS
 from toolkit.cli.device import Device
+from toolkit.cli.options import check_triton
 from toolkit.errors import UsageError
 
 AGAIN = "toolkit.serve.arguments"
@@ -78,7 +79,11 @@ class Options:
     ] = False
     triton: Annotated[
         str | None,
-        typer.Option(metavar="HOST:PORT", help="With --frontend-only: Triton's gRPC address."),
+        typer.Option(
+            metavar="HOST:PORT",
+            callback=check_triton,
+            help="With --frontend-only: Triton's gRPC address.",
+        ),
     ] = None
     wait_s: Annotated[
         float,
@@ -115,6 +120,7 @@ class Options:
         int | None,
         typer.Option(
             min=16,
+            max=100_000_000,
             help="With one model: tokens of prompt and answer together. Default: the model's "
             "maximum, at most 8192 for language models.",
         ),
@@ -174,7 +180,8 @@ def check(options: Options) -> None:
         other = "--frontend-only" if options.frontend_only else "--stop-with-parent"
         raise UsageError(f"--detach and {other} exclude each other", hint="remove one of them")
     # the default folder has an error of its own, which names `toolkit build-repo`
-    if not (options.frontend_only or options.repository.exists()) and options.repository != _BUILT:
+    is_repository = options.repository.is_dir() or options.repository == _BUILT
+    if not (options.frontend_only or is_repository):
         from toolkit.single.source import read_source
 
         read_source(str(options.repository))  # its error names what is like it

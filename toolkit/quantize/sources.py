@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
+from toolkit.catalogue import catalogue, find_available, suggest
 from toolkit.convert.kept import keep_converted
 from toolkit.convert.recipes import recipe
-from toolkit.errors import SourceError, UsageError
+from toolkit.errors import MissingPath, SourceError, UsageError
 from toolkit.fields.source import parse_source
+from toolkit.names import close_models
 from toolkit.progress import Progress
 from toolkit.spec import PathSource, Source
 from toolkit.weights.fetch import fetch
@@ -48,7 +50,13 @@ def parse(text: str) -> Source:
     if not text:
         raise UsageError("the source is empty", hint="name a file, a folder, or hf:ORG/NAME")
     # a file that is there wins over a scheme of the same letters
-    if Path(text).exists() or not text.startswith(_SCHEMES):
+    if Path(text).exists():
+        return PathSource(text)
+    if not text.startswith(_SCHEMES):
+        if known := find_available(text):
+            return parse_source(known.source)
+        if "/" not in text and close_models(text, catalogue()):
+            raise MissingPath(f"there is no file or model '{text}'", hint=suggest(text))
         return PathSource(text)
     try:
         return parse_source(text)

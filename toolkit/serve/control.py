@@ -15,7 +15,7 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from toolkit.errors import ServeError
 from toolkit.model_config import ModelConfig
-from toolkit.names import close_matches, match_alias
+from toolkit.names import close_models, match_alias
 from toolkit.serve.connection import serve_error, triton_errors
 from toolkit.serve.models import ServedModel, as_json, read_config
 
@@ -118,7 +118,7 @@ class Control:
         aliases = {alias: model for model in models.values() for alias in model.served.aliases}
         if alias := match_alias(name, aliases):
             return aliases[alias]
-        near = close_matches(name, models)
+        near = close_models(name, [*models, *aliases], 1)
         known = ", ".join(each for each, model in models.items() if model.public) or "none"
         hint = f"did you mean '{near[0]}'?" if near else f"it has: {known}"
         raise ServeError(f"Triton's repository has no model '{name}'", hint=hint)

@@ -103,9 +103,6 @@ class ServeOptions:
         ran = subprocess.run(argv, capture_output=True, text=True, check=False)
         if ran.returncode:
             text = ran.stderr.strip().removeprefix("error: ").replace("\nerror: ", "\n")
-            # argparse prints its usage before the error
-            if text.startswith("usage:"):
-                text = text.rpartition("error: ")[2]
             raise UsageError(text, hint="triton-gateway --help lists the gateway's settings")
 
     @property

@@ -50,10 +50,12 @@ def read_source(text: str) -> Source:
     except ValueError as error:
         problem, _, forms = str(error).partition(": ")
         raise InvalidSource(problem, hint=forms or None) from error
+    if not text.strip():
+        raise InvalidSource("the name of the model is empty", hint="name a model or a file")
     if text.startswith(_PATHS):
         raise MissingPath(f"there is no {text}", hint="check the path")
     near = f"did you mean hf:{text}?" if _HUB_NAME.fullmatch(text) else suggest(text)
-    raise SourceError(f"'{text}' is neither a file nor a known model", hint=near)
+    raise InvalidSource(f"'{text}' is neither a file nor a known model", hint=near)
 
 
 def _absolute(source: Source) -> Source:
@@ -69,6 +71,16 @@ def _local(path: Path) -> Source:
     if not path.exists():
         raise MissingPath(f"there is no {path}", hint="check the path")
     if path.is_file():
+        if path.suffix in (".yaml", ".yml"):
+            raise InvalidSource(
+                f"{path} is not a model", hint=f"toolkit build-repo {path}, and serve the result"
+            )
+        if path.suffix != ".gguf":
+            raise InvalidSource(
+                f"{path} is not a .gguf file",
+                hint="name a .gguf file, a Hugging Face directory, or what `toolkit build-repo` "
+                "wrote",
+            )
         return GgufSource(PathSource(str(path)))
     if any((path / name).exists() for name in _CONFIGS):
         return PathSource(str(path))

@@ -57,11 +57,22 @@ def load(path: Path, target: Target | None = None) -> Spec:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         text = f"cannot be read: {error.strerror}"
-        raise SpecError([document.finding(name, 1, (), text, "check the path")]) from error
+        raise SpecError([document.finding(name, 0, (), text, _hint(path, error))]) from error
     except UnicodeDecodeError as error:
         problem, hint = f"is not UTF-8 text: {error.reason}", "save it as UTF-8"
-        raise SpecError([document.finding(name, 1, (), problem, hint)]) from error
+        raise SpecError([document.finding(name, 0, (), problem, hint)]) from error
     return parse(name, text, path.absolute().parent, target)
+
+
+def _hint(path: Path, error: OSError) -> str:
+    match error:
+        case FileNotFoundError() if path.name == path.as_posix() == "models.yaml":
+            return "`toolkit init` writes one; or name another file"
+        case IsADirectoryError():
+            return "name a file, as in models.yaml"
+        case PermissionError():
+            return "check its permissions"
+    return "check the path"
 
 
 def parse(name: str, text: str, folder: Path, target: Target | None = None) -> Spec:

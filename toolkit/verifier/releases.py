@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 
 from toolkit.errors import RepositoryError
-from toolkit.targets import FIELDS_SINCE, NEWEST, TARGETS, VARIANTS
+from toolkit.targets import FIELDS_SINCE, NEWEST, TARGETS, VARIANTS, target_hint
 
 _UNTIL_25_02 = frozenset({"tensorflow"})
 _CONTAINER = re.compile(r"container:(\d\d\.(?:0\d|1[0-2]))(?:-([a-z-]+))?")
@@ -57,9 +57,7 @@ def find_server(name: str, gpus: int | None = None) -> Server:
     match = _CONTAINER.fullmatch(name)
     variant = VARIANTS.get(match[2] or "") if match else None
     if match is None or variant is None:
-        raise RepositoryError(
-            f"unknown target '{name}'", hint=f"known targets: container, {', '.join(TARGETS)}"
-        )
+        raise RepositoryError(f"unknown target '{name}'", hint=target_hint(name))
     # YY.MM, so comparing texts compares dates
     old = _UNTIL_25_02 if match[1] <= "25.02" and not match[2] else frozenset()
     return Server(name, match[1], variant.backends | old, gpus, engine=variant.engine)

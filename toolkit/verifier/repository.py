@@ -36,8 +36,9 @@ def verify_repository(path: Path, target: str | Server) -> list[ModelFinding]:
 def read_models(path: Path, target: Server) -> dict[str, Model]:
     """The models in `path` by name. Raises RepositoryError if there are none."""
     if not path.is_dir():
+        is_file = path.exists()
         raise RepositoryError(
-            f"the folder {path} does not exist",
+            f"{path} is a file, not a folder" if is_file else f"the folder {path} does not exist",
             hint="pass the folder that contains one folder per model",
         )
     if (path / CONFIG).is_file():

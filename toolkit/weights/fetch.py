@@ -90,7 +90,12 @@ def _gguf(source: GgufSource, fetched: Fetched) -> Fetched:
         raise SourceError(f"{source} is not a file", hint="name one .gguf file")
     with fetched.path.open("rb") as file:
         if file.read(4) != b"GGUF":
-            raise SourceError(f"{source} is not a GGUF file: it does not begin with 'GGUF'")
+            raise SourceError(
+                f"{str(source).removeprefix('gguf:')} is not a GGUF file: it does not begin with "
+                "'GGUF'",
+                hint="download it again: an error page or a pointer of Git LFS may have taken its "
+                "name",
+            )
     return fetched
 
 

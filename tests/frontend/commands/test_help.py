@@ -1,5 +1,6 @@
 """The help of `triton-gateway` and its commands: whole, and without what only work needs."""
 
+import re
 import subprocess
 import sys
 
@@ -59,3 +60,39 @@ def test_a_misspelt_command_is_wrong_use(
 ) -> None:
     assert main([name, "list"]) == 2
     assert capsys.readouterr().err == f"error: '{name}' is not a command\nhint: {hint}\n"
+
+
+def test_version_and_help_are_found_as_in_other_programs(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for flag in ("-V", "--version"):
+        assert main([flag]) == 0
+        assert re.fullmatch(r"triton-gateway \d+\.\d+\.\d+\S*\n", capsys.readouterr().out)
+    with pytest.raises(SystemExit) as ended:
+        main(["help", "keys"])
+    assert not ended.value.code
+    assert capsys.readouterr().out.startswith("usage: triton-gateway keys")
+    assert main(["help", "kesy"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("--prot 1", "there is no flag --prot; did you mean --port?"),
+        ("--qzx=secret", "there is no flag --qzx; `triton-gateway --help` lists the flags"),
+        ("extra", "'extra' is not a flag; `triton-gateway --help` lists the flags"),
+        ("--port x", "setting 'port': 'x' is not a whole number"),
+        ("--port 70000", "setting 'port': '70000' is above the maximum of 65535"),
+        ("--drain-s soon", "setting 'drain_s': 'soon' is not a number"),
+        ("--max-waiting -5", "setting 'max_waiting': '-5' is below the minimum of 0"),
+        (
+            "--log-level loud",
+            "setting 'log_level': 'loud' is not one of debug, info, warning, error",
+        ),
+    ],
+)
+def test_a_wrong_flag_is_answered_in_one_line(
+    arguments: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["check", *arguments.split()]) == 2
+    assert capsys.readouterr().err == f"error: {said}\n"

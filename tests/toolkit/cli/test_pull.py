@@ -176,6 +176,6 @@ def test_every_failure_is_told(web: Web, environment: dict[str, str]) -> None:
     assert ran.returncode == 2
     assert "'moon:x' is not a source" in ran.stderr
     ran = pull(environment, "hf:no/such", "package:none-such==1/x")
-    assert "hf:no/such: hf:no/such cannot be downloaded" in ran.stderr
+    assert "error: hf:no/such cannot be downloaded" in ran.stderr
     assert "package:none-such==1/x: pip install failed" in ran.stderr
     assert "Traceback" not in ran.stderr

@@ -232,11 +232,10 @@ def test_gpus_are_described_or_refused() -> None:
     for wrong in ("h100:x", "h100:0", "moon", "12", "h100:-1", "h100:99999", ""):
         with pytest.raises(UsageError):
             parse_gpus(wrong)
-    assert [parse_size(text) for text in ("64GiB", "1GB", "512 MiB", "7")] == [
-        64 * GIB, 10**9, 2**29, 7,
-    ]  # fmt: skip
-    with pytest.raises(UsageError, match="is not a valid size"):
-        parse_size("much")
+    assert [parse_size(text) for text in ("64GiB", "1GB", "512 MiB")] == [64 * GIB, 10**9, 2**29]
+    for wrong in ("much", "7", "-1GB", "0GiB", "nan"):
+        with pytest.raises(UsageError, match="is not a valid size"):
+            parse_size(wrong)
 
 
 def test_people_read_a_table(tmp_path: Path) -> None:

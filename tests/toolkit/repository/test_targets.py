@@ -218,7 +218,7 @@ def test_the_installed_engine_has_the_arguments_of_the_table() -> None:
     ["container:24.10", "container:2508", "moon", "embedded:24.10", "container:26.08-sglang"],
 )
 def test_targets_that_are_not_in_the_table_are_refused(name: str) -> None:
-    with pytest.raises(UsageError, match="no target"):
+    with pytest.raises(UsageError, match="unknown target"):
         find_target(name)
 
 
