@@ -1,7 +1,7 @@
 """`python -m benchmarks`: measures, prints, and writes benchmarks/RESULTS.md.
 
-Options: --rounds N (default 8), --stages, --overload-s N, --only gateway,accounts,ledger,
-scheduling,metrics,memory,embeddings,chain,audit,pages,crowd,cache,overload. --minutes N: of
+Options: --rounds N (default 8), --stages, --overload-s N, --only gateway,accounts,proxy,
+ledger,scheduling,metrics,memory,embeddings,chain,audit,pages,crowd,cache,overload. --minutes N: of
 the overload, whose memory must reach a plateau. --rows N: of the
 audit, which needs a kilobyte of disk for each; --folder keeps its databases for another run.
 """
@@ -25,6 +25,7 @@ from benchmarks import (
     memory,
     metrics,
     pages,
+    proxy,
     scheduling,
     stages,
 )
@@ -35,8 +36,8 @@ from toolkit.serve.models import public_models
 RESULTS = Path(__file__).parent / "RESULTS.md"
 REPOSITORY = Path("model_repository").absolute()
 PARTS = (
-    "gateway", "accounts", "ledger", "scheduling", "metrics", "memory", "embeddings", "chain",
-    "audit", "pages", "crowd", "cache", "overload",
+    "gateway", "accounts", "proxy", "ledger", "scheduling", "metrics", "memory", "embeddings",
+    "chain", "audit", "pages", "crowd", "cache", "overload",
 )  # fmt: skip
 
 
@@ -57,6 +58,9 @@ def main() -> None:
         sections.append(_gateway())
     if "accounts" in parts:
         sections.append(_accounts())
+    if "proxy" in parts:
+        ratios = proxy.measure(options.rounds)
+        sections.append(_ratios("Everything on, against a bare proxy", proxy, ratios))
     if "ledger" in parts:
         sections.append(_ledger())
     if "crowd" in parts:

@@ -96,7 +96,7 @@ def _gateway(store: str) -> Iterator[tuple[psutil.Process, int, list[str]]]:
             redis.start()
             stack.callback(redis.stop)
             flags += ["--redis-url", redis.url]
-        keys = asyncio.run(_users(location))
+        keys = asyncio.run(add_users(location, "echo"))
         (scratch / "model_repository").mkdir()
         echo_repository(scratch / "model_repository")
         link_environments(scratch / "model_repository")
@@ -107,7 +107,8 @@ def _gateway(store: str) -> Iterator[tuple[psutil.Process, int, list[str]]]:
         yield psutil.Process(gateway.process.pid), gateway.port, keys
 
 
-async def _users(location: Location) -> list[str]:
+async def add_users(location: Location, model: str) -> list[str]:
+    """Keys of a user with limits, and of one who pays for the model as well."""
     database = Database(location)
     directory = await opened(database)
     keys = []
@@ -124,7 +125,7 @@ async def _users(location: Location) -> list[str]:
                 quota = NewQuota(scope, scope_id, measure_, period, _PLENTY)
                 await directory.quotas.create(OPERATOR, quota)
     price = {"prompt_micro": 3, "cached_micro": 1, "completion_micro": 15, "credits_micro": CREDIT}
-    await directory.prices.create(OPERATOR, "echo", price)
+    await directory.prices.create(OPERATOR, model, price)
     await directory.subscriptions.subscribe(OPERATOR, "user", user.id, "developer")
     await directory.subscriptions.grant(OPERATOR, "user", user.id, 10**6 * CREDIT, "")
     await database.close()

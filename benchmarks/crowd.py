@@ -20,6 +20,7 @@ from pathlib import Path
 
 import psutil
 
+from benchmarks import openai_server
 from benchmarks.loopback import Connection
 from tests.support.gateway import Gateway, run_gateway
 
@@ -77,7 +78,7 @@ async def _streams() -> Streams:
 async def _open_all(gateway: Gateway) -> Streams:
     process = psutil.Process(gateway.process.pid)
     before, cpu_s = _mib(process), sum(process.cpu_times()[:2])
-    body = {"model": "m", "stream": True, "messages": [{"role": "user", "content": "slow"}]}
+    body = openai_server.ask(TOKENS, GAP_S, stream=True)
     links = [Connection(gateway.port) for _ in range(STREAMS)]
     asked = [asyncio.create_task(one.post("/v1/chat/completions", dict(body))) for one in links]
     most = mib = 0.0
@@ -106,7 +107,7 @@ async def _overload(seconds: int) -> Overload:
 async def _press(gateway: Gateway, seconds: int) -> Overload:
     process, seen = psutil.Process(gateway.process.pid), Overload()
     begun_s = time.monotonic()
-    body = {"model": "m", "messages": [{"role": "user", "content": "fast " * 200}]}
+    body = openai_server.ask(1, _WORK_S, stream=False, padding="fast " * 200)
 
     async def ask() -> None:
         link = Connection(gateway.port)
@@ -132,57 +133,16 @@ async def _press(gateway: Gateway, seconds: int) -> Overload:
 @asynccontextmanager
 async def _gateway(scratch: Path, flags: list[str]) -> AsyncIterator[Gateway]:
     """A gateway in front of a server on loopback."""
-    server = await asyncio.start_server(_serve, "127.0.0.1", 0, backlog=4096)
-    port = server.sockets[0].getsockname()[1]
-    file = scratch / "upstreams.json"
-    entry = {"name": "far", "url": f"http://127.0.0.1:{port}", "engine": "vllm"}
-    await asyncio.to_thread(file.write_text, json.dumps({"upstreams": [entry]}))
-    made = run_gateway("x", scratch / "log", "--upstreams", str(file), *flags)
-    gateway = await asyncio.to_thread(made.__enter__)
-    try:
-        yield gateway
-    finally:
-        await asyncio.to_thread(made.__exit__, None, None, None)
-        server.close()
-
-
-async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """A server that lists the model `m`, and answers in OpenAI's dialect."""
-    try:
-        while True:
-            head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
-            size = head.partition("content-length:")[2].partition("\r\n")[0]
-            body = await reader.readexactly(int(size or 0))
-            if head.startswith("get /v1/models"):
-                _send(writer, b'{"data": [{"id": "m"}]}')
-            elif head.startswith("get"):
-                _send(writer, b"")
-            else:
-                await _answer(writer, slowly=b"slow" in body)
-    except (OSError, EOFError, asyncio.IncompleteReadError):
-        writer.close()
-
-
-def _send(writer: asyncio.StreamWriter, body: bytes) -> None:
-    writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body))
-
-
-async def _answer(writer: asyncio.StreamWriter, *, slowly: bool) -> None:
-    writer.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
-    for number in range(TOKENS if slowly else 1):
-        await asyncio.sleep(GAP_S if slowly else _WORK_S)
-        _chunk(writer, {"choices": [{"index": 0, "delta": {"content": f"token{number} "}}]})
-        await writer.drain()
-    _chunk(writer, {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
-    _chunk(writer, {"choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": TOKENS}})
-    last = b"data: [DONE]\n\n"
-    writer.write(b"%x\r\n%s\r\n0\r\n\r\n" % (len(last), last))
-    await writer.drain()
-
-
-def _chunk(writer: asyncio.StreamWriter, value: object) -> None:
-    data = b"data: " + json.dumps(value).encode() + b"\n\n"
-    writer.write(b"%x\r\n%s\r\n" % (len(data), data))
+    async with openai_server.running() as url:
+        file = scratch / "upstreams.json"
+        entry = {"name": "far", "url": url, "engine": "vllm"}
+        await asyncio.to_thread(file.write_text, json.dumps({"upstreams": [entry]}))
+        made = run_gateway("x", scratch / "log", "--upstreams", str(file), *flags)
+        gateway = await asyncio.to_thread(made.__enter__)
+        try:
+            yield gateway
+        finally:
+            await asyncio.to_thread(made.__exit__, None, None, None)
 
 
 def _running(gateway: Gateway) -> float:

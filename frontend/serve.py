@@ -140,7 +140,8 @@ async def _serve(settings: Settings) -> None:
     with ExitStack() as logs:
         try:
             trace_ids = dict[str, str]()
-            form = Format(settings.log_upstream_errors, trace_ids)
+            texts = {sink.is_text for sink in sinks}
+            form = Format(settings.log_upstream_errors, trace_ids, False in texts, True in texts)
             logs.enter_context(logging_to(sinks, settings.log_level, form))
         except OSError as error:
             raise DataDirectoryError(f"{settings.data_directory}: {error.strerror}") from error

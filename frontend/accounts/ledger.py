@@ -157,6 +157,10 @@ class Ledger:
         hold.flushed, hold.flushed_us = hold.produced, self.clock()
         self._writer.flush(hold)
 
+    async def write(self) -> None:
+        """Returns when what has ended is counted in the database, or the database is away."""
+        await self._writer.write()
+
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Writes and sweeps until the block ends, and then writes what is left."""

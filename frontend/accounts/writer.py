@@ -25,6 +25,9 @@ from frontend.store.journal import Journal
 from frontend.store.ledger.books import LedgerStore
 
 _LAZY_S = 0.05
+_ALONE_S = 0.25
+"""The same where the journal keeps it and no other gateway counts with it; well below the time that
+a new gateway waits before it serves."""
 _USAGE_S = 1.0  # of callers without limits: nobody waits for it
 _MANY = 256
 _RETRY_S = 0.5
@@ -115,7 +118,7 @@ class Writer:
         self._leave_out(hold)
         self._settles.append(hold)
         self.note(hold)
-        self._soon(_LAZY_S if hold.parts else _USAGE_S)
+        self._soon(None if hold.parts else _USAGE_S)
 
     def flush(self, hold: Hold) -> None:
         """Has the counts of a running request written down."""
@@ -135,6 +138,14 @@ class Writer:
             if not is_done:
                 await asyncio.sleep(_RETRY_S)
                 self._wake.set()
+
+    async def write(self) -> None:
+        """Returns when what was added is written, or the database is away."""
+        async with self._turn:
+            # what is added meanwhile need not be waited for
+            for _ in range(2 + self.backlog // _MOST):
+                if not self.backlog or not await self._commit():
+                    return
 
     async def end(self) -> None:
         """Writes what is left; what cannot be written is settled by another gateway's sweep."""
@@ -159,8 +170,11 @@ class Writer:
         self._reserves = [each for each in self._reserves if id(each[0]) not in queued]
         hold.queued.clear()
 
-    def _soon(self, delay_s: float = _LAZY_S) -> None:
+    def _soon(self, delay_s: float | None = None) -> None:
         """Writes after a moment, together with what arrives until then."""
+        if delay_s is None:
+            is_alone = self.journal is not None and self.memory.is_alone(self.clock())
+            delay_s = _ALONE_S if is_alone else _LAZY_S
         if len(self._settles) >= _MANY:
             self._wake.set()
             return

@@ -247,11 +247,18 @@ def _release(error: Exception) -> None:
     error.__traceback__ = error.__context__ = error.__cause__ = None
 
 
+class _Fields(dict[str, Any]):
+    """Written as JSON only where a line for people is made of them."""
+
+    def __str__(self) -> str:
+        return orjson.dumps(self).decode()
+
+
 def log_request(outcome: Outcome) -> None:
     """The request's line in the log."""
     if _log.isEnabledFor(logging.INFO):
-        fields = log_fields(outcome)
-        _log.info("%s", orjson.dumps(fields).decode(), extra={"fields": fields})
+        fields = _Fields(log_fields(outcome))
+        _log.info("%s", fields, extra={"fields": fields})
 
 
 def log_fields(outcome: Outcome) -> dict[str, Any]:

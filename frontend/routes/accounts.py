@@ -57,6 +57,7 @@ class Desk:
             _idempotency_key(client),
             # sorted, so that a repeated request is recognised however its fields are ordered
             orjson.dumps(line, option=orjson.OPT_SORT_KEYS),
+            caller.key,
         )
 
     def source(self, client: Client) -> str:

@@ -76,10 +76,12 @@ def _show_event(one: AdminEvent) -> Shown:
 
 @dataclass(frozen=True, slots=True)
 class KeyRequestRoutes:
-    """Requests for keys: the form for everybody, and decisions on them."""
+    """Requests for keys: the form for everybody, and decisions on them. `proves_email`: an address
+    opens an account at the sign-in provider, and that of a form may be somebody else's."""
 
     desk: Desk
     requests: KeyRequests
+    proves_email: bool = False
 
     async def submit(self, request: Request, client: Client) -> None:
         """POST /key-requests"""
@@ -107,7 +109,8 @@ class KeyRequestRoutes:
         """POST /admin/key-requests/{id}/approve"""
         body, actor = await self.desk.read(request, client, bodies.ApprovalBody)
         asked = await self.requests.get(parameter(client))
-        user = NewUser(body.name or asked.name, body.role, body.group_id, "", asked.email)
+        email = None if self.proves_email else asked.email
+        user = NewUser(body.name or asked.name, body.role, body.group_id, "", email)
         expires_at_us = bodies.instant_us(body.expires_at)
         scopes = (body.models, body.endpoints, body.networks)
         key = NewKey(body.key_name, *scopes, expires_at_us, key_budget(body.budget))

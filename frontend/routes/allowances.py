@@ -7,6 +7,7 @@ from typing import Any
 
 from frontend.accounts.directory.plans import Plans, Prices, Subscriptions
 from frontend.accounts.directory.quotas import AS_ASKED, NewQuota, QuotaRequests, Quotas
+from frontend.accounts.ledger import Ledger
 from frontend.dialects.admin import allowances as shown
 from frontend.dialects.admin.answers import render_deleted
 from frontend.dialects.admin.bodies import instant_us
@@ -23,6 +24,7 @@ class QuotaRoutes:
 
     desk: Desk
     quotas: Quotas
+    ledger: Ledger
 
     async def page(self, _: Request, client: Client) -> None:
         """GET /admin/quotas"""
@@ -57,6 +59,8 @@ class QuotaRoutes:
     async def reset(self, request: Request, client: Client) -> None:
         """POST /admin/quotas/{id}/reset"""
         actor = self.desk.actor(request, client)
+        # what ended before must not be counted after
+        await self.ledger.write()
         quota = await self.quotas.reset(actor, parameter(client))
         await self.desk.send(client, shown.show_quota(quota))
 

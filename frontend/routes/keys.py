@@ -13,6 +13,7 @@ from frontend.dialects.admin.answers import (
     show_user,
 )
 from frontend.domain.request import Request
+from frontend.errors import Forbidden
 from frontend.http.client import Client
 from frontend.routes.accounts import Desk, key_budget, parameter
 
@@ -74,10 +75,12 @@ class KeyRoutes:
 
 @dataclass(frozen=True, slots=True)
 class MeRoutes:
-    """The caller's own account."""
+    """The caller's own account. `proves_email`: an address opens an account at the sign-in
+    provider, so nobody can write somebody else's into their own."""
 
     desk: Desk
     users: Users
+    proves_email: bool = False
 
     async def get(self, request: Request, client: Client) -> None:
         """GET /me"""
@@ -91,6 +94,11 @@ class MeRoutes:
     async def edit(self, request: Request, client: Client) -> None:
         """PATCH /me"""
         body, actor = await self.desk.read(request, client, bodies.OwnEdit)
+        if self.proves_email and body.email:
+            raise Forbidden(
+                "'email' can be changed by an administrator only, since people sign in with it",
+                param="email",
+            )
         edited = await self.users.edit(actor, request.user, bodies.changed(body))
         await self.desk.send(client, show_user(edited))
 

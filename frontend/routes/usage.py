@@ -3,6 +3,7 @@
 import time
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import quote
 
 from frontend.accounts.credits import CREDIT
 from frontend.accounts.ledger import Ledger, owner_of
@@ -18,16 +19,18 @@ from frontend.accounts.statement import Holding
 from frontend.accounts.windows import DAY_US, HOUR_US, SECOND_US
 from frontend.dialects.admin.answers import render
 from frontend.dialects.admin.query import parse_query
-from frontend.dialects.admin.usage import render_csv, render_usage
+from frontend.dialects.admin.usage import cursor_of, render_csv, render_usage
 from frontend.domain.request import Request
 from frontend.errors import InvalidRequest
 from frontend.http.client import Client
 from frontend.store.reports import Reports, UsageFilter
+from frontend.store.rollups import SUMS
 
 _OWNERS = ("organisation_id", "group_id", "user_id", "key_id")
 PARAMETERS = ("start", "end", "interval", "tz", "by", "format", "model")
 _PRIVATE = [(b"cache-control", b"no-store")]
 _CSV_ROWS = 20_000
+"""Of one answer; the header `x-next-after` says where the next one begins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +92,15 @@ class UsageRoutes:
         question = Question(chosen, interval, zone, tuple(dict.fromkeys(by)))
         after = _after(query.after, question)
         if _one_of("format", given.get("format", "json"), ("json", "csv")) == "csv":
-            rows = await report(self.reports, question, after, _CSV_ROWS)
-            await client.respond(
-                render_csv(rows, question.by), headers=_PRIVATE, kind=b"text/csv; charset=utf-8"
-            )
+            rows = await report(self.reports, question, after, _CSV_ROWS + 1)
+            headers = list(_PRIVATE)
+            if len(rows) > _CSV_ROWS:
+                rows = rows[:_CSV_ROWS]
+                # a table has no place for it, and a file that is cut must not look complete
+                cursor = quote(cursor_of(rows[-1], question.by), safe="~")
+                headers.append((b"x-next-after", cursor.encode()))
+            body = render_csv(rows, question.by, SUMS)
+            await client.respond(body, headers=headers, kind=b"text/csv; charset=utf-8")
             return
         rows = await report(self.reports, question, after, query.limit + 1)
         totals = await self.reports.sums(chosen)

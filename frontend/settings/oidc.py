@@ -56,7 +56,8 @@ class OidcSettings(Group):
         pattern="^(never|signed-in|verified-email)$",
         description="When an account that exists is linked to the provider: `never`; `signed-in`:"
         " by its user on the page of the account; `verified-email`: also when the provider has"
-        " verified the account's e-mail address, which lets the provider open local accounts.",
+        " verified the account's e-mail address, which lets the provider open local accounts; users"
+        " cannot change their own addresses then.",
     )
     oidc_timeout_s: float = Field(
         default=5, gt=0, le=30, description="Seconds for each request to the provider."

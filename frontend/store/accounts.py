@@ -84,6 +84,24 @@ async def find_owned(connection: AsyncConnection, key_id: str) -> Owned | None:
     return None if row is None else Owned(*row)
 
 
+async def roles_with_access(connection: AsyncConnection, **of: str) -> set[str]:
+    """The roles of all users who are not disabled, nor their group or organisation. `of`:
+    `role`, `group_id` or `organisation_id`, of these users alone."""
+    columns = {"role": _u.c.role, "group_id": _g.c.id, "organisation_id": _o.c.id}
+    query = (
+        select(_u.c.role)
+        .distinct()
+        .join(_g, _g.c.id == _u.c.group_id)
+        .join(_o, _o.c.id == _g.c.organisation_id)
+        .where(
+            func.coalesce(*_ENABLED[1:]).is_(None),
+            *_ALIVE[1:],
+            *(columns[name] == value for name, value in of.items()),
+        )
+    )
+    return {str(row[0]) for row in await connection.execute(query)}
+
+
 async def change_number(connection: AsyncConnection) -> int:
     """How many changes of accounts there were; a process that sees a new number reads again."""
     table = tables.changes

@@ -7,6 +7,7 @@ together, whichever of them is asked.
 
 import os
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Literal
 
@@ -60,7 +61,8 @@ class Metrics:
     def __init__(self, scraper: Scraper | None = None, *, by_user: bool = False) -> None:
         self.scraper = scraper or Scraper({}, 1)
         self._folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
-        begin_process(self._folder)
+        if self._folder is not None:
+            begin_process(self._folder)
         # else each counter has a second series with the time of its creation
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self._registry = CollectorRegistry()
@@ -174,11 +176,15 @@ class Metrics:
     def values(self) -> Values:
         """All samples as they were refreshed last, and those of the GPUs; in any thread."""
         pages = [one.page for one in self.scraper.sources.values() if one.page is not None]
-        return values_of(self._whole().collect()) | gpu_values(pages)
+        with self._whole() as whole:
+            return values_of(whole.collect()) | gpu_values(pages)
 
     def render(self) -> bytes:
         """All of it as it was refreshed last, in Prometheus's text format; in any thread."""
-        return generate_latest(self._whole()) + self.scraper.text
+        with self._whole() as whole:
+            return generate_latest(whole) + self.scraper.text
 
-    def _whole(self) -> CollectorRegistry:
-        return self._registry if self._folder is None else registry_of_all(self._folder)
+    def _whole(self) -> AbstractContextManager[CollectorRegistry]:
+        return (
+            nullcontext(self._registry) if self._folder is None else registry_of_all(self._folder)
+        )

@@ -4,7 +4,7 @@ What the API has no field for is refused, so that nothing is lost silently.
 """
 
 import base64
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import Iterator
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
@@ -67,26 +67,16 @@ class Anthropic(Remote):
         body = write_body(self.own(model), generation, model.context_length)
         reading = Reading()
         try:
-            async with aclosing(self._messages(body, call)) as messages:
-                async for message in messages:
-                    if (event := reading.read(message)) is not None:
-                        yield [event]
+            async with aclosing(self.web.lines("/v1/messages", body, call)) as groups:
+                async for lines in groups:
+                    # the name of an event is in its data as well
+                    messages = [_message_of(line) for line in lines if line.startswith(b"data:")]
+                    read = map(reading.read, messages)
+                    yield [event for event in read if event is not None]
         except Refused as refused:
             raise failure(refused, call.id) from None
         except BROKEN:
             raise BackendFailed(UNREADABLE) from None
-
-    async def _messages(
-        self, body: dict[str, Any], call: Call
-    ) -> AsyncGenerator[dict[str, Any], None]:
-        async with aclosing(self.web.lines("/v1/messages", body, call)) as lines:
-            async for line in lines:
-                if not line.startswith(b"data:"):
-                    continue  # the name of the event is in its data as well
-                message = orjson.loads(line[5:])
-                if message["type"] == "error":
-                    raise Refused(_STATUSES.get(message["error"].get("type"), 500), message)
-                yield message
 
     async def count(self, model: Model, generation: Generation, call: Call) -> int:
         """By `/v1/messages/count_tokens`."""
@@ -96,6 +86,13 @@ class Anthropic(Remote):
             return int(answer["input_tokens"])
         except BROKEN:
             raise BackendFailed(UNREADABLE) from None
+
+
+def _message_of(line: bytes) -> dict[str, Any]:
+    message: dict[str, Any] = orjson.loads(line[5:])
+    if message["type"] == "error":
+        raise Refused(_STATUSES.get(message["error"].get("type"), 500), message)
+    return message
 
 
 def write_body(model: str, generation: Generation, context: int | None) -> dict[str, Any]:

@@ -5,7 +5,7 @@ are objects, and every call comes whole.
 """
 
 import base64
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import Iterator
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -87,25 +87,18 @@ class Ollama(Remote):
         path = "/api/chat" if isinstance(generation.prompt, Conversation) else "/api/generate"
         calls = tokens = 0
         try:
-            async with aclosing(self._lines(path, body, call)) as lines:
-                async for line in lines:
-                    event, new = read_line(line, calls, tokens)
-                    calls, tokens = calls + new, event.completion_tokens
-                    yield [event]
+            async with aclosing(self.web.lines(path, body, call)) as groups:
+                async for lines in groups:
+                    events = []
+                    for line in map(_value_of, lines):
+                        event, new = read_line(line, calls, tokens)
+                        calls, tokens = calls + new, event.completion_tokens
+                        events.append(event)
+                    yield events
         except Refused as refused:
             raise failure(refused, call.id) from None
         except BROKEN:
             raise BackendFailed(UNREADABLE) from None
-
-    async def _lines(
-        self, path: str, body: dict[str, Any], call: Call
-    ) -> AsyncGenerator[dict[str, Any], None]:
-        async with aclosing(self.web.lines(path, body, call)) as lines:
-            async for line in lines:
-                value = orjson.loads(line)
-                if "error" in value:
-                    raise Refused(500, value)
-                yield value
 
     async def embed(self, model: Model, embedding: Embedding, call: Call) -> Vectors:
         """All texts in one request."""
@@ -130,6 +123,13 @@ class Ollama(Remote):
     async def count(self, model: Model, generation: Generation, call: Call) -> int:
         """By an answer of one token: Ollama does not show its tokens."""
         return await count_by_generating(self, model, replace(generation, tools=None), call)
+
+
+def _value_of(line: bytes) -> dict[str, Any]:
+    value: dict[str, Any] = orjson.loads(line)
+    if "error" in value:
+        raise Refused(500, value)
+    return value
 
 
 def write_body(model: str, generation: Generation) -> dict[str, Any]:

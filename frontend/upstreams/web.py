@@ -3,19 +3,23 @@
 Connections are kept and reused. Heads, bodies, lines and time are bounded; redirects are refused,
 because they would carry the key elsewhere; compressed answers are not asked for. The address of
 the host is checked and then connected to, so that a second look-up cannot answer differently.
+Lines that come within milliseconds travel together, as those of Triton's engines do.
 """
 
 import asyncio
 import ipaddress
+import socket
 import ssl
-import time
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
-import h11
+import aiohttp
 import orjson
+from aiohttp.abc import AbstractResolver, ResolveResult
+from yarl import URL
 
 from frontend.address import Address, Server
 from frontend.domain.trace import Headers
@@ -24,13 +28,16 @@ from frontend.reach import resolve
 from frontend.upstreams.protocol import Call
 
 _CHUNK = 65_536
-_MAX_HEAD = 32_768
+_MAX_FIELD = 16_384
 _MAX_BODY = 256 * 2**20
 _MAX_LINE = 32 * 2**20
 _CONNECT_S = 5.0
-_MAX_IDLE = 32
 _IDLE_S = 4.0
 """uvicorn, which most engines run, closes an idle connection after 5 s."""
+_TOGETHER_S, _EACH_S, _MOST_S = 0.01, 0.0014, 0.1
+"""Between two parts of a stream: at least, for each open stream, at most. As Triton's engines."""
+_END_S = 0.2
+_OWN_HEADERS = ("accept", "accept-encoding", "user-agent", "content-type")
 _LOST = "the model server is not available now; try again soon"
 
 
@@ -43,16 +50,8 @@ class Refused(Exception):
         self.body = body
 
 
-@dataclass(slots=True, eq=False)
-class _Link:
-    reader: asyncio.StreamReader
-    writer: asyncio.StreamWriter
-    http: h11.Connection
-    idle_since_s: float = 0.0
-    used: bool = False
-
-    def end(self) -> None:
-        self.writer.transport.abort()
+class _NotAllowed(OSError):
+    """The host is at an address that must not be connected to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +70,10 @@ class Web:
     headers: Mapping[str, str]
     allows: Callable[[Address], bool]
     tls: ssl.SSLContext | None = None
-    _idle: list[_Link] = field(default_factory=list)
-    _busy: set[_Link] = field(default_factory=set)
+    _session: aiohttp.ClientSession | None = None
+    _streams: int = 0
     _abandoned: bool = False
+    _closing: "asyncio.Task[None] | None" = field(default=None)
 
     async def read(self, method: str, path: str, body: Any = None, timeout_s: float = 10.0) -> Any:
         """The JSON of a whole answer. Raises Refused, GatewayError."""
@@ -84,10 +84,8 @@ class Web:
         return await self._read(_Ask("POST", path, body, call.headers), call.timeout_s)
 
     async def _read(self, ask: _Ask, timeout_s: float) -> Any:
-        pieces: list[bytes] = []
         async with aclosing(self._parts(ask, timeout_s, _MAX_BODY)) as parts:
-            async for part in parts:
-                pieces.append(part)
+            pieces = [part async for part in parts]
         try:
             return orjson.loads(b"".join(pieces))
         except orjson.JSONDecodeError:
@@ -98,169 +96,222 @@ class Web:
         async with aclosing(self._parts(_Ask("GET", path), timeout_s, most)) as parts:
             return b"".join([part async for part in parts]).decode(errors="replace")
 
-    async def lines(self, path: str, body: Any, call: Call) -> AsyncGenerator[bytes, None]:
-        """The lines of an answer as they come, without empty ones. Raises Refused, GatewayError."""
+    async def lines(
+        self,
+        path: str,
+        body: Any,
+        call: Call,
+        is_last: Callable[[bytes], bool] = lambda _: False,
+    ) -> AsyncGenerator[list[bytes], None]:
+        """The lines of an answer, those that come together in one list, without empty ones.
+
+        `is_last`: whether nothing matters after a line. Raises Refused, GatewayError.
+        """
         left, ask = b"", _Ask("POST", path, body, call.headers)
         async with aclosing(self._parts(ask, call.timeout_s, None)) as parts:
             async for part in parts:
                 *lines, left = (left + part).split(b"\n")
                 if len(left) > _MAX_LINE:
                     raise BackendFailed("the model server sent a line that is too long")
-                for line in lines:
-                    if stripped := line.rstrip(b"\r"):
-                        yield stripped
+                if found := [stripped for line in lines if (stripped := line.rstrip(b"\r"))]:
+                    yield found
+                    if any(map(is_last, found)):
+                        # a connection whose answer is read to its end can be used again
+                        with suppress(TimeoutError):
+                            async with asyncio.timeout(_END_S):
+                                async for _ in parts:
+                                    pass
+                        return
         if left.strip():
-            yield left.rstrip(b"\r")
+            yield [left.rstrip(b"\r")]
 
     async def _parts(
         self, ask: _Ask, timeout_s: float, most: int | None
     ) -> AsyncGenerator[bytes, None]:
-        ends_s = asyncio.get_running_loop().time() + timeout_s
-        link, whole = None, False
+        """Those of a whole answer as they come; those of a stream (`most` is None) together."""
+        response, size = None, 0
         try:
-            link, response = await self._begin(ask, ends_s)
-            if response.status_code >= 300:
-                raise await self._refused(link, response.status_code, ends_s)
-            size = 0
-            while isinstance(event := await _event(link, ends_s), h11.Data):
-                size += len(event.data)
-                if most is not None and size > most:
+            response = await self._begin(ask, timeout_s)
+            if response.status >= 300:
+                raise await _refused(response)
+            if most is None:
+                self._streams += 1
+                async with aclosing(self._together(response.content)) as parts:
+                    async for part in parts:
+                        yield part
+                return
+            async for part in response.content.iter_any():
+                size += len(part)
+                if size > most:
                     raise BackendFailed("the model server sent an answer that is too large")
-                yield bytes(event.data)
-            whole = isinstance(event, h11.EndOfMessage)
-            if not whole:
-                raise UpstreamLost(_LOST)
-        except TimeoutError:
+                yield part
+        except TimeoutError as error:
+            if isinstance(error, aiohttp.ConnectionTimeoutError):
+                raise UpstreamLost(_LOST) from None
             text = "the request took longer than the server allows"
             raise BackendTimeout(text) from None
-        except (OSError, h11.ProtocolError, EOFError):
+        except (OSError, aiohttp.ClientError) as error:
             if self._abandoned:
                 text = "the server is shutting down; send the request again"
                 raise Overloaded(text, code="draining") from None
+            if isinstance(getattr(error, "os_error", error), _NotAllowed):
+                text = "the model server is at an address that is not allowed"
+                raise UpstreamLost(text) from None
             raise UpstreamLost(_LOST) from None
         finally:
-            if link is not None:
-                self._finish(link, whole=whole)
+            if response is not None:
+                self._streams -= most is None and response.status < 300
+                if not response.content.is_eof():
+                    response.close()
 
-    async def _begin(self, ask: _Ask, ends_s: float) -> tuple[_Link, h11.Response]:
+    async def _together(self, content: aiohttp.StreamReader) -> AsyncGenerator[bytes, None]:
+        """The first part and the end immediately, the others after a short rest."""
+        loop, ended, waited = asyncio.get_running_loop(), asyncio.Event(), False
+        content.on_eof(ended.set)
+        async for part in content.iter_any():
+            yield part
+            begun_s = loop.time()
+            if waited:
+                rest_s = min(max(_TOGETHER_S, _EACH_S * self._streams), _MOST_S)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout_at(begun_s + rest_s):
+                        await ended.wait()
+            waited = True
+
+    async def _begin(self, ask: _Ask, timeout_s: float) -> aiohttp.ClientResponse:
         """Sends a request and reads the head of its answer."""
+        ends_s = asyncio.get_running_loop().time() + timeout_s
         while True:
-            link = await self._link(ends_s)
-            self._busy.add(link)
+            reuse = SimpleNamespace(used=False)
+            left_s = ends_s - asyncio.get_running_loop().time()
+            if left_s <= 0:
+                raise TimeoutError
             try:
-                return link, await self._exchange(link, ask, ends_s)
-            except (OSError, h11.ProtocolError, EOFError):
-                self._finish(link, whole=False)
+                return await self._send(ask, left_s, reuse)
+            except (OSError, aiohttp.ClientError) as error:
                 # a server may close a kept connection in the moment in which it is used again
-                if not link.used or self._abandoned:
+                is_late = isinstance(error, TimeoutError)
+                if is_late or not reuse.used or self._abandoned:
                     raise
-            except BaseException:
-                self._finish(link, whole=False)
-                raise
 
-    async def _exchange(self, link: _Link, ask: _Ask, ends_s: float) -> h11.Response:
-        body = ask.body
-        data = b"" if body is None else orjson.dumps(body, option=orjson.OPT_NON_STR_KEYS)
-        headers = [
-            ("host", self.server.authority),
-            ("user-agent", "triton-toolkit"),
-            ("accept-encoding", "identity"),
-            *self.headers.items(),
-            *ask.headers,
-        ]
-        if body is not None:
-            headers += [("content-type", "application/json"), ("content-length", str(len(data)))]
-        target = self.server.path + ask.path
-        sent = link.http.send(h11.Request(method=ask.method, target=target, headers=headers))
-        link.writer.write((sent or b"") + data)
-        if data:
-            link.http.send(h11.Data(data=data))
-        link.http.send(h11.EndOfMessage())
-        async with asyncio.timeout_at(ends_s):
-            await link.writer.drain()
-        response = await _event(link, ends_s)
-        while isinstance(response, h11.InformationalResponse):
-            response = await _event(link, ends_s)
-        if not isinstance(response, h11.Response):
-            raise EOFError
-        return response
-
-    async def _refused(self, link: _Link, status: int, ends_s: float) -> Exception:
-        if status < 400:
-            return BackendFailed("the model server redirects requests, which is not followed")
-        pieces, size = [], 0
-        while isinstance(event := await _event(link, ends_s), h11.Data) and size < _CHUNK:
-            pieces.append(bytes(event.data))
-            size += len(event.data)
-        try:
-            return Refused(status, orjson.loads(b"".join(pieces)))
-        except orjson.JSONDecodeError:
-            return Refused(status, None)
-
-    async def _link(self, ends_s: float) -> _Link:
+    async def _send(
+        self, ask: _Ask, timeout_s: float, reuse: SimpleNamespace
+    ) -> aiohttp.ClientResponse:
         if self._abandoned:
             raise OSError
-        while self._idle:
-            link = self._idle.pop()
-            is_fresh = time.monotonic() - link.idle_since_s < _IDLE_S
-            if is_fresh and not link.reader.at_eof():
-                link.used = True
-                return link
-            link.end()
-        connect_s = min(ends_s, asyncio.get_running_loop().time() + _CONNECT_S)
-        try:
-            async with asyncio.timeout_at(connect_s):
-                reader, writer = await asyncio.open_connection(
-                    str(await self._address()),
-                    self.server.port,
-                    ssl=(self.tls or ssl.create_default_context()) if self.server.tls else None,
-                    server_hostname=self.server.host if self.server.tls else None,
-                    limit=_CHUNK,
-                )
-        except TimeoutError:
-            raise UpstreamLost(_LOST) from None
-        return _Link(reader, writer, h11.Connection(h11.CLIENT, _MAX_HEAD))
+        self._check_literal()
+        data, kind = None, {}
+        if ask.body is not None:
+            data = orjson.dumps(ask.body, option=orjson.OPT_NON_STR_KEYS)
+            kind = {"content-type": "application/json"}
+        headers = {
+            "user-agent": "triton-toolkit",
+            "accept-encoding": "identity",
+            **self.headers,
+            **dict(ask.headers),
+            **kind,
+        }
+        scheme = "https" if self.server.tls else "http"
+        # put together from the parts that were checked, and not read a second time
+        url = URL(f"{scheme}://{self.server.authority}{self.server.path}{ask.path}", encoded=True)
+        return await self._opened().request(
+            ask.method, url, data=data, headers=headers, allow_redirects=False,
+            timeout=aiohttp.ClientTimeout(total=timeout_s, sock_connect=_CONNECT_S),
+            trace_request_ctx=reuse,
+        )  # fmt: skip
 
-    async def _address(self) -> Address:
-        try:
-            found: list[Address] = [ipaddress.ip_address(self.server.host)]
-        except ValueError:
-            found = await resolve(self.server.host, self.server.port)
-        if not found or not all(map(self.allows, found)):
-            raise UpstreamLost("the model server is at an address that is not allowed")
-        return found[0]
+    def _opened(self) -> aiohttp.ClientSession:
+        """The connections; made within the event loop that uses them."""
+        if self._session is None:
+            reused = aiohttp.TraceConfig()
+            reused.on_connection_reuseconn.append(_note_reuse)
+            connector = aiohttp.TCPConnector(
+                limit=0,
+                keepalive_timeout=_IDLE_S,
+                ssl=self.tls or True,
+                resolver=_Checked(self.allows),
+                use_dns_cache=False,
+            )
+            self._session = aiohttp.ClientSession(
+                connector=connector,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=False,
+                skip_auto_headers=_OWN_HEADERS,
+                read_bufsize=_CHUNK,
+                max_line_size=_MAX_FIELD,
+                max_field_size=_MAX_FIELD,
+                trace_configs=[reused],
+            )
+        return self._session
 
-    def _finish(self, link: _Link, *, whole: bool) -> None:
-        self._busy.discard(link)
-        if whole and len(self._idle) < _MAX_IDLE and link.http.our_state is h11.DONE:
-            try:
-                link.http.start_next_cycle()
-            except h11.ProtocolError:
-                link.end()
-                return
-            link.idle_since_s = time.monotonic()
-            self._idle.append(link)
-            return
-        link.end()
+    def _check_literal(self) -> None:
+        """An address in the URL itself is not looked up, so it is checked here."""
+        with suppress(ValueError):
+            if not self.allows(ipaddress.ip_address(self.server.host)):
+                raise _NotAllowed
 
     def abandon(self) -> None:
         """Ends every running call; each raises Overloaded."""
         self._abandoned = True
-        for link in tuple(self._busy):
-            link.end()
+        if self._session is not None and self._closing is None:
+            self._closing = asyncio.get_running_loop().create_task(self._session.close())
 
     async def close(self) -> None:
         """Closes every connection."""
-        links = [*self._idle, *self._busy]
-        self._idle.clear()
-        for link in links:
-            link.end()
-        ends = (link.writer.wait_closed() for link in links)
-        await asyncio.gather(*ends, return_exceptions=True)
+        if self._closing is not None:
+            await self._closing
+        elif self._session is not None:
+            await self._session.close()
+            self._session = None
 
 
-async def _event(link: _Link, ends_s: float) -> object:
-    while (event := link.http.next_event()) is h11.NEED_DATA:
-        async with asyncio.timeout_at(ends_s):
-            link.http.receive_data(await link.reader.read(_CHUNK))
-    return event
+@dataclass(slots=True)
+class _Checked(AbstractResolver):
+    """Looks a host up, and lets nobody connect unless all of its addresses are allowed."""
+
+    allows: Callable[[Address], bool]
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        """The addresses that were checked are the ones that are connected to."""
+        found = [
+            one for one in await resolve(host, port)
+            if family in (socket.AF_UNSPEC, _family(one))
+        ]  # fmt: skip
+        if not found or not all(map(self.allows, found)):
+            raise _NotAllowed
+        return [
+            ResolveResult(
+                hostname=host, host=str(one), port=port, family=_family(one), proto=0,
+                flags=socket.AI_NUMERICHOST,
+            )
+            for one in found
+        ]  # fmt: skip
+
+    async def close(self) -> None:
+        """Holds nothing."""
+
+
+def _family(address: Address) -> socket.AddressFamily:
+    return socket.AF_INET if address.version == 4 else socket.AF_INET6
+
+
+async def _note_reuse(
+    _: aiohttp.ClientSession, context: SimpleNamespace, __: aiohttp.TraceConnectionReuseconnParams
+) -> None:
+    context.trace_request_ctx.used = True
+
+
+async def _refused(response: aiohttp.ClientResponse) -> Exception:
+    if response.status < 400:
+        return BackendFailed("the model server redirects requests, which is not followed")
+    pieces, size = [], 0
+    async for part in response.content.iter_any():
+        pieces.append(part)
+        if (size := size + len(part)) >= _CHUNK:
+            break
+    try:
+        return Refused(response.status, orjson.loads(b"".join(pieces)))
+    except orjson.JSONDecodeError:
+        return Refused(response.status, None)

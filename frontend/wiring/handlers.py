@@ -125,6 +125,7 @@ def _gateway(settings: Settings, path: Path, parts: Parts, bounds: Bounds) -> Ga
 def _admin(settings: Settings, path: Path, parts: Parts, bounds: Bounds) -> AdminHandlers:
     assert path.ledger is not None
     desk, directory, writer = Desk(bounds, settings.proxies), parts.directory, parts.recorder.writer
+    proves_email = bool(settings.oidc_issuer) and settings.oidc_link == "verified-email"
     return AdminHandlers(
         organisations=OrganisationRoutes(desk, directory.organisations),
         groups=GroupRoutes(desk, directory.groups),
@@ -132,11 +133,11 @@ def _admin(settings: Settings, path: Path, parts: Parts, bounds: Bounds) -> Admi
         users=UserRoutes(desk, directory.users, directory.events),
         factors=FactorRoutes(desk, directory.factors),
         sessions=SessionRoutes(desk, parts.access.sessions, parts.access.cookies),
-        key_requests=KeyRequestRoutes(desk, directory.requests),
+        key_requests=KeyRequestRoutes(desk, directory.requests, proves_email),
         keys=KeyRoutes(desk, directory.keys, own=False),
         own_keys=KeyRoutes(desk, directory.keys, own=True),
-        me=MeRoutes(desk, directory.users),
-        quotas=QuotaRoutes(desk, directory.quotas),
+        me=MeRoutes(desk, directory.users, proves_email),
+        quotas=QuotaRoutes(desk, directory.quotas, path.ledger),
         quota_requests=QuotaRequestRoutes(desk, directory.quota_requests),
         plans=PlanRoutes(desk, directory.plans),
         credits=CreditRoutes(desk, directory.subscriptions),

@@ -42,6 +42,7 @@ def acting(caller: Caller, presented: str = "", key: str = "", body: bytes = b""
         actor,
         scope=caller.scope,
         expires_at_us=caller.expires_at_us,
+        key=caller.key,
         presented=presented.encode(),
         idempotency_key=key,
         body=body,

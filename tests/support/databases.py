@@ -184,6 +184,13 @@ class Databases:
         return f"test_{self._count}"
 
 
+def url_of(location: Location) -> str:
+    """The URL as a gateway is given it."""
+    if location.is_sqlite:
+        return f"sqlite:///{location.file}"
+    return location.url.set(drivername="postgresql").render_as_string(hide_password=False)
+
+
 def _migrate(location: Location) -> None:
     async def run() -> None:
         database = Database(location)

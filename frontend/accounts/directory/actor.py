@@ -9,8 +9,9 @@ from frontend.domain.identity import UNLIMITED, Permission, Scope
 class Actor:
     """Who makes a change, and with which rights.
 
-    `presented` is the key that the request came with; `idempotency_key` the client's name for the
-    request, "" without one; `body` what is compared when that name is used again.
+    `presented` is the key that the request came with, `key` its public id ("" of a session);
+    `idempotency_key` the client's name for the request, "" without one; `body` what is compared
+    when that name is used again.
     """
 
     id: str
@@ -24,6 +25,7 @@ class Actor:
     presented: bytes = b""
     idempotency_key: str = ""
     body: bytes = b""
+    key: str = ""
 
 
 OPERATOR = Actor("operator", "operator", frozenset(Permission))

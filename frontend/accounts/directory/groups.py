@@ -5,7 +5,7 @@ from typing import Any
 
 from frontend.accounts.directory.actor import Actor
 from frontend.accounts.directory.change import Change, Changes
-from frontend.accounts.directory.rules import check_name, exists
+from frontend.accounts.directory.rules import check_grants, check_name, exists, keeping_an_admin
 from frontend.domain.accounts import Group, Organisation
 from frontend.domain.ids import new_id
 from frontend.domain.labels import problem_of_rules
@@ -44,12 +44,15 @@ class Organisations:
     async def edit(
         self, actor: Actor, organisation_id: str, values: dict[str, Any]
     ) -> Organisation:
-        """`values`: `name`, `disabled`. Raises NotFound, Conflict."""
+        """`values`: `name`, `disabled`. Raises NotFound, Forbidden, Conflict."""
         _check_names(values)
         async with self.changes.begin(actor, "organisations.edit") as change:
             await _organisation(change.connection, organisation_id)
             row = disabled(values, change.now_us)
-            await store.ORGANISATIONS.update(change.connection, organisation_id, **row)
+            if row.get("disabled_at_us"):
+                await _check_members(change, actor, organisation_id=organisation_id)
+            async with keeping_an_admin(change.connection):
+                await store.ORGANISATIONS.update(change.connection, organisation_id, **row)
             change.note("organisation", organisation_id, **values)
             return await _organisation(change.connection, organisation_id)
 
@@ -109,7 +112,7 @@ class Groups:
         """`values`: `name`, `weight`, `disabled`, `audit`, `audit_strict`, `audit_days`,
         `upstreams`.
 
-        Raises InvalidRequest, NotFound, Conflict.
+        Raises InvalidRequest, NotFound, Forbidden, Conflict.
         """
         _check_names(values)
         _check_rules(values)
@@ -118,7 +121,10 @@ class Groups:
             level = values.get("audit", group.audit)
             _check_strict(level, values.get("audit_strict", group.audit_strict))
             row = disabled(values, change.now_us)
-            await store.GROUPS.update(change.connection, group_id, **row)
+            if row.get("disabled_at_us"):
+                await _check_members(change, actor, group_id=group_id)
+            async with keeping_an_admin(change.connection):
+                await store.GROUPS.update(change.connection, group_id, **row)
             change.note("group", group_id, **values)
             return await _group(change.connection, group_id)
 
@@ -131,6 +137,12 @@ class Groups:
                 raise Conflict("the group still has users; delete or move them first")
             await store.GROUPS.delete(rows, [group_id], change.now_us)
             change.note("group", group_id, name=group.name)
+
+
+async def _check_members(change: Change, actor: Actor, **of: str) -> None:
+    """Raises Forbidden where it would shut out users with more rights than the actor has."""
+    for role in sorted(await store.roles_with_access(change.connection, **of)):
+        await check_grants(change.connection, actor, role)
 
 
 async def default_group(change: Change) -> str:

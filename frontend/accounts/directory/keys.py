@@ -19,7 +19,7 @@ from frontend.accounts.directory.actor import Actor
 from frontend.accounts.directory.change import Change, Changes
 from frontend.accounts.directory.groups import disabled
 from frontend.accounts.directory.quotas import NewQuota, add_quota
-from frontend.accounts.directory.rules import check_text, exists, find_user
+from frontend.accounts.directory.rules import check_quotas, check_text, exists, find_user
 from frontend.accounts.directory.users import NewUser, add_user
 from frontend.accounts.keys import Key as Line
 from frontend.accounts.limits import Measure
@@ -86,6 +86,7 @@ class Keys:
         async with self.changes.begin(actor, "keys.create") as change:
             if change.kept is not None:
                 return await _made_earlier(change, actor)
+            await check_quotas(change.connection, actor, change.now_us)
             await find_user(change.connection, actor, user_id, "user_id")
             public_id = new_public_id()
             text, nonce = _new_text(actor, public_id)
@@ -135,6 +136,8 @@ class Keys:
             if key.disabled_at_us or (key.expires_at_us or change.now_us + 1) <= change.now_us:
                 raise Conflict("the key has expired or is disabled; create another one")
             check_covers(actor, scope_of(key), key.expires_at_us)
+            if key_id != actor.key:
+                await check_quotas(rows, actor, change.now_us)
             text, nonce = _new_text(actor, key_id)
             await store.KEYS.update(
                 rows,

@@ -1,20 +1,25 @@
 """What holds for every change: names, rights, and what exists. Pure but for the look-ups."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from typing import TypeVar
 
 from frontend.accounts.directory.actor import Actor
+from frontend.accounts.limits import Scope
+from frontend.accounts.roles import ADMIN
 from frontend.domain.accounts import StoredRole, User
-from frontend.domain.identity import ANONYMOUS, Permission
+from frontend.domain.identity import ANONYMOUS, UNLIMITED, Permission
 from frontend.errors import Conflict, Forbidden, InvalidRequest, NotFound
 from frontend.store import accounts as store
-from frontend.store.records import Rows
+from frontend.store import allowances
+from frontend.store.records import Range, Rows
 
 T = TypeVar("T")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 _EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s.]+(\.[^@\s.]+)+")
 MAX_TEXT = 200
+_MOST_QUOTAS = 1000
 _RESERVED = frozenset((ANONYMOUS.name, "operator"))
 
 
@@ -94,3 +99,33 @@ async def find_user(connection: Rows, actor: Actor, user_id: str, param: str | N
     if user.id != actor.id:
         await check_grants(connection, actor, user.role)
     return user
+
+
+async def check_quotas(rows: Rows, actor: Actor, now_us: int) -> None:
+    """Raises Forbidden for a key with a quota: what another key uses would not count in it."""
+    if not actor.key:
+        return
+    found = await allowances.QUOTAS.page(
+        rows, Range(_MOST_QUOTAS), scope_kind=Scope.KEY, scope_id=actor.key
+    )
+    if any(one.expires_at_us is None or one.expires_at_us > now_us for one in found):
+        raise Forbidden(
+            "a key with a quota of its own cannot make or rotate other keys, or set passwords;"
+            " use another key, or sign in"
+        )
+
+
+async def check_may_set_passwords(rows: Rows, actor: Actor, now_us: int) -> None:
+    """Raises Forbidden for a key with limits: who signs in with a password has none of them."""
+    if actor.scope is not UNLIMITED or actor.expires_at_us is not None:
+        raise Forbidden("a key with a scope, or one that expires, cannot set passwords")
+    await check_quotas(rows, actor, now_us)
+
+
+@asynccontextmanager
+async def keeping_an_admin(rows: Rows) -> AsyncIterator[None]:
+    """Raises Conflict at the end of a change that leaves no administrator with access."""
+    before = await store.roles_with_access(rows, role=ADMIN.name)
+    yield
+    if before and not await store.roles_with_access(rows, role=ADMIN.name):
+        raise Conflict("the last administrator would lose access; make another one first")

@@ -9,17 +9,19 @@ from frontend.accounts.directory.groups import default_group, disabled
 from frontend.accounts.directory.rules import (
     check_email,
     check_grants,
+    check_may_set_passwords,
     check_name,
     check_text,
     exists,
     find_user,
+    keeping_an_admin,
 )
 from frontend.accounts.passwords import Passwords, check_password, new_password
-from frontend.accounts.roles import ADMIN, DEFAULT_ROLE
+from frontend.accounts.roles import DEFAULT_ROLE
 from frontend.accounts.throttle import Throttle
 from frontend.domain.accounts import User
 from frontend.domain.ids import new_id
-from frontend.errors import Conflict, Forbidden, InvalidRequest, RateLimited
+from frontend.errors import Forbidden, InvalidRequest, RateLimited
 from frontend.store import accounts as store
 from frontend.store.records import Range, Rows
 from frontend.store.sessions import end_sessions
@@ -83,10 +85,9 @@ class Users:
                 await check_grants(rows, actor, values["role"], "role")
             if (group_id := values.get("group_id")) is not None:
                 exists(await store.GROUPS.find(rows, group_id), "group", group_id, "group_id")
-            if values.get("role", user.role) != user.role or values.get("disabled"):
-                await _keep_an_admin(rows, user)
             row = disabled(values, change.now_us) | {"updated_at_us": change.now_us}
-            await store.USERS.update(rows, user_id, **row)
+            async with keeping_an_admin(rows):
+                await store.USERS.update(rows, user_id, **row)
             change.note("user", user_id, **values)
             return await _user(rows, user_id)
 
@@ -97,12 +98,12 @@ class Users:
             user = await find_user(rows, actor, user_id)
             if user.id == actor.id:
                 raise Forbidden("you cannot delete yourself")
-            await _keep_an_admin(rows, user)
             keys = await store.KEYS.ids(rows, user_id=user_id)
             # deleted with the user, or they could be found and enabled by their ids
             await store.KEYS.delete(rows, keys, change.now_us)
             await end_sessions(rows, user_id)
-            await store.USERS.delete(rows, [user_id], change.now_us)
+            async with keeping_an_admin(rows):
+                await store.USERS.delete(rows, [user_id], change.now_us)
             change.note("user", user_id, name=user.name, keys=len(keys))
 
     async def reset_password(self, actor: Actor, user_id: str, *, once: bool = False) -> str:
@@ -113,6 +114,7 @@ class Users:
         password = new_password()
         hashed = await self.passwords.hash(password, actor.id)
         async with self.changes.begin(actor, "users.reset_password") as change:
+            await check_may_set_passwords(change.connection, actor, change.now_us)
             await find_user(change.connection, actor, user_id)
             row = {"password": hashed, "password_once": once}
             await store.USERS.update(change.connection, user_id, **row)
@@ -200,15 +202,6 @@ def _check_values(values: dict[str, Any]) -> None:
     if (email := values.get("email")) is not None:
         check_email(email)
     check_text("display_name", values.get("display_name", ""))
-
-
-async def _keep_an_admin(rows: Rows, user: User) -> None:
-    """Raises Conflict where the user is the last who can manage the gateway."""
-    if user.role != ADMIN.name or user.disabled_at_us is not None:
-        return
-    others = await store.USERS.ids(rows, role=ADMIN.name, disabled_at_us=None)
-    if others == [user.id]:
-        raise Conflict("this is the last administrator; make another one first")
 
 
 async def _user(rows: Rows, user_id: str) -> User:

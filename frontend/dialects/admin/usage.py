@@ -27,12 +27,12 @@ def render_usage(
     return orjson.dumps(body)
 
 
-def render_csv(rows: Sequence[dict[str, Any]], by: Sequence[str]) -> bytes:
-    """A header and the rows."""
+def render_csv(rows: Sequence[dict[str, Any]], by: Sequence[str], sums: Sequence[str]) -> bytes:
+    """A header and the rows. `sums`: the columns of a row besides its time and groups."""
     text = io.StringIO()
-    # a report without rows still has a header
-    names = ["start", *by, *(n for n in _shown(rows[0]) if n not in ("start", *by))] if rows else []
-    writer = csv.DictWriter(text, names or ["start", *by], lineterminator="\r\n")
+    # a report without rows has the same columns
+    names = ["start", *by, *_shown(dict.fromkeys(sums, 0))]
+    writer = csv.DictWriter(text, names, lineterminator="\r\n")
     writer.writeheader()
     for row in rows:
         writer.writerow({name: _plain(value) for name, value in _shown(row).items()})

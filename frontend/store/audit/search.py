@@ -145,22 +145,29 @@ def _ids(
 def _with_request_id(
     connection: Connection, chosen: AuditFilter, low: int, high: int, limit: int
 ) -> list[int]:
+    """Ids of records of a request, by the gateway's own id or by the client's."""
     columns = audit_records.c
-    query = select(columns.id).where(
-        columns.request_id == chosen.request_id, columns.id >= low, columns.id < high
-    )
-    for name in ("user_id", "group_id", "model"):
-        if (value := getattr(chosen, name)) is not None:
-            query = query.where(columns[name] == value)
-    if chosen.statuses:
-        query = query.where(columns.status.in_(chosen.statuses))
-    if not chosen.words:
-        query = query.order_by(columns.id.desc()).limit(limit)
-        return [row[0] for row in connection.execute(query)]
+    # an answer has the client's id where there is one; its index has no other records
+    named = (columns.request_id == chosen.request_id,), (
+        columns.client_id == chosen.request_id, columns.client_id != text("''"),
+    )  # fmt: skip
     # clients may repeat an id, but not so often that each of its records could not be asked for
-    ids = [row[0] for row in connection.execute(query.order_by(columns.id.desc()).limit(1000))]
+    most = 1000 if chosen.words else limit
+    ids: set[int] = set()
+    for conditions in named:
+        query = select(columns.id).where(*conditions, columns.id >= low, columns.id < high)
+        for name in ("user_id", "group_id", "model"):
+            if (value := getattr(chosen, name)) is not None:
+                query = query.where(columns[name] == value)
+        if chosen.statuses:
+            query = query.where(columns.status.in_(chosen.statuses))
+        query = query.order_by(columns.id.desc()).limit(most)
+        ids.update(row[0] for row in connection.execute(query))
+    newest = sorted(ids, reverse=True)
+    if not chosen.words:
+        return newest[:limit]
     plain = replace(chosen, request_id=None)
-    return [one for one in ids if _with_words(connection, plain, one, one + 1, 1)][:limit]
+    return [one for one in newest if _with_words(connection, plain, one, one + 1, 1)][:limit]
 
 
 def _with_words(

@@ -6,6 +6,7 @@ else may be asked, so that a search with several filters reads only that index.
 """
 
 from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, Table, Text
+from sqlalchemy import text as sql
 
 from frontend.store.tables.columns import count, metadata, text
 
@@ -45,6 +46,14 @@ audit_records = Table(
     Index("ix_audit_records_model", "model", "id", "status"),
     Index("ix_audit_records_status", "status", "id", "model"),
     Index("ix_audit_records_request_id", "request_id"),
+    Index(
+        "ix_audit_records_client_id",
+        "client_id",
+        "id",
+        # most clients send none
+        sqlite_where=sql("client_id <> ''"),
+        postgresql_where=sql("client_id <> ''"),
+    ),
 )
 
 audit_contents = Table(

@@ -19,7 +19,7 @@ _ID = 32  # characters of a request's own id
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line in both forms, without its end."""
+    """One line in both forms, without its end; a form that is not written is empty."""
 
     json: bytes
     text: bytes
@@ -32,18 +32,27 @@ class Format:
 
     shows_upstream_text: bool = False
     traces: Mapping[str, str] = field(default_factory=dict)
+    has_json: bool = True
+    has_text: bool = True
 
     def write(self, record: logging.LogRecord) -> Line:
-        """Both forms of a record."""
-        at = datetime.fromtimestamp(record.created, UTC)
-        message = self._message(record)
+        """The forms of a record that sinks write."""
+        error = record.exc_info[1] if record.exc_info else None
+        stack = stack_of(error) if error is not None else []
+        return Line(
+            self._json(record, stack) if self.has_json else b"",
+            self._text(record, stack) if self.has_text else b"",
+        )
+
+    def _json(self, record: logging.LogRecord, stack: list[str]) -> bytes:
+        at = datetime.fromtimestamp(record.created, UTC).replace(tzinfo=None)
         fields: Mapping[str, Any] | None = getattr(record, "fields", None)
         shown: dict[str, Any] = {
             # first, so that a sink can rename it without reading the line
-            "time": f"{at:%Y-%m-%dT%H:%M:%S}.{at.microsecond:06d}Z",
+            "time": at.isoformat(timespec="microseconds") + "Z",
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": "request" if fields is not None else message,
+            "message": "request" if fields is not None else self._message(record),
         }
         if (request_id := getattr(record, "id", None)) is not None:
             shown["id"] = request_id
@@ -51,13 +60,15 @@ class Format:
             if (trace := self.traces.get(str(request_id).rpartition("/")[2][:_ID])) is not None:
                 shown["trace_id"] = trace
         shown |= fields or {}
-        stack = [] if not (record.exc_info and record.exc_info[1]) else stack_of(record.exc_info[1])
         if stack:
             shown["stack"] = stack
-        local = at.astimezone()
-        head = f"{local:%Y-%m-%d %H:%M:%S},{at.microsecond // 1000:03d} {record.levelname}"
-        text = "\n  ".join([f"{head} {record.name} {message}", *stack])
-        return Line(_dump(shown), text.encode("utf-8", "replace"))
+        return _dump(shown)
+
+    def _text(self, record: logging.LogRecord, stack: list[str]) -> bytes:
+        at = datetime.fromtimestamp(record.created)  # a person reads it here
+        head = f"{at:%Y-%m-%d %H:%M:%S},{at.microsecond // 1000:03d} {record.levelname}"
+        text = "\n  ".join([f"{head} {record.name} {self._message(record)}", *stack])
+        return text.encode("utf-8", "replace")
 
     def _message(self, record: logging.LogRecord) -> str:
         try:

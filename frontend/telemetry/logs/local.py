@@ -18,6 +18,8 @@ _RETRY_S = 1.0
 class LocalSink:
     """Takes lines to a thread that writes them."""
 
+    is_text = False
+
     def __init__(self, name: str, max_lines: int) -> None:
         self.name, self.losses = name, Losses()
         self._waiting = Waiting(max_lines, self.losses)
@@ -71,11 +73,11 @@ class StreamSink(LocalSink):
 
     def __init__(self, name: str, descriptor: int, max_lines: int, *, is_text: bool) -> None:
         super().__init__(name, max_lines)
-        self._descriptor, self._is_text = descriptor, is_text
+        self._descriptor, self.is_text = descriptor, is_text
 
     def put(self, line: Line) -> None:
         """Takes a line."""
-        self._waiting.put(line.text if self._is_text else line.json)
+        self._waiting.put(line.text if self.is_text else line.json)
 
     def write(self, lines: bytes) -> None:
         """Writes whole lines."""

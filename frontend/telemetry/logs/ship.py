@@ -22,6 +22,8 @@ _log = logging.getLogger(__name__)
 class ShippingSink:
     """Two threads: one writes lines to the spool, the other sends what is there."""
 
+    is_text = False
+
     def __init__(self, name: str, target: Target, spool: Spool, max_lines: int) -> None:
         self.name, self.losses = name, Losses()
         self._target, self._spool = target, spool

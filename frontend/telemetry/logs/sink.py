@@ -13,6 +13,7 @@ from frontend.telemetry.logs.lines import Line
 
 MAX_BATCH = 2000
 MAX_BATCH_BYTES = 1 << 20
+_TOGETHER_S = 0.02
 
 
 class Losses:
@@ -44,6 +45,8 @@ class Sink(Protocol):
 
     name: str
     losses: Losses
+    is_text: bool
+    """Whether it writes the text of a line, and not its JSON."""
 
     def put(self, line: Line) -> None:
         """Takes a line."""
@@ -69,8 +72,12 @@ class Waiting:
     def __init__(self, most: int, losses: Losses) -> None:
         self._most, self._losses = most, losses
         self._lines: deque[bytes] = deque()
-        self._wake = threading.Event()
-        self.is_closed = False
+        self._wake, self._closed = threading.Event(), threading.Event()
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether no more lines come."""
+        return self._closed.is_set()
 
     def put(self, line: bytes) -> None:
         """Takes a line, or counts it as lost."""
@@ -82,8 +89,9 @@ class Waiting:
 
     def take(self, wait_s: float | None) -> list[bytes]:
         """The next lines, about one MiB at most; none after `wait_s`, or once it is closed."""
-        if not self._lines and not self.is_closed:
-            self._wake.wait(wait_s)
+        if not self._lines and not self.is_closed and self._wake.wait(wait_s):
+            # woken for each line, the thread would cost requests more than the lines do
+            self._closed.wait(_TOGETHER_S)
         self._wake.clear()
         taken: list[bytes] = []
         size = 0
@@ -99,7 +107,7 @@ class Waiting:
 
     def close(self) -> None:
         """No more lines come."""
-        self.is_closed = True
+        self._closed.set()
         self._wake.set()
 
     def __len__(self) -> int:

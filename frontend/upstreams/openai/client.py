@@ -10,6 +10,7 @@ import re
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -85,9 +86,9 @@ class OpenAi(Remote):
         path = "/v1/chat/completions" if is_chat(generation) else "/v1/completions"
         reading = Reading()
         try:
-            async with aclosing(self._chunks(path, body, call)) as chunks:
-                async for chunk in chunks:
-                    if events := reading.read(chunk):
+            async with aclosing(self._chunks(path, body, call)) as groups:
+                async for chunks in groups:
+                    if events := [event for chunk in chunks for event in reading.read(chunk)]:
                         yield events
         except Refused as refused:
             raise _failure(refused, model, generation, call) from None
@@ -98,20 +99,12 @@ class OpenAi(Remote):
 
     async def _chunks(
         self, path: str, body: dict[str, Any], call: Call
-    ) -> AsyncGenerator[dict[str, Any], None]:
-        async with aclosing(self.web.lines(path, body, call)) as lines:
-            async for line in lines:
-                if not line.startswith(b"data:"):
-                    continue  # comments and names of events
-                data = line[5:].strip()
-                if data == b"[DONE]":
-                    break
-                chunk = orjson.loads(data)
-                if "error" in chunk or chunk.get("object") == "error":
-                    error = chunk.get("error") or chunk
-                    code = error.get("code") if isinstance(error, dict) else None
-                    raise Refused(code if isinstance(code, int) else 500, chunk)
-                yield chunk
+    ) -> AsyncGenerator[list[dict[str, Any]], None]:
+        async with aclosing(self.web.lines(path, body, call, _is_done)) as groups:
+            async for lines in groups:
+                told = takewhile(lambda line: not _is_done(line), lines)
+                # what else there is are comments and names of events
+                yield [_chunk_of(line) for line in told if line.startswith(b"data:")]
 
     async def embed(self, model: Model, embedding: Embedding, call: Call) -> Vectors:
         """All texts in one request."""
@@ -239,6 +232,19 @@ def _model(one: dict[str, Any], engine: str) -> Model:
         kind=str(kind) if kind else model.kind,
         dimensions=int(dimensions) if dimensions else None,
     )
+
+
+def _is_done(line: bytes) -> bool:
+    return line.startswith(b"data:") and line[5:].strip() == b"[DONE]"
+
+
+def _chunk_of(line: bytes) -> dict[str, Any]:
+    chunk: dict[str, Any] = orjson.loads(line[5:])
+    if "error" in chunk or chunk.get("object") == "error":
+        error = chunk.get("error") or chunk
+        code = error.get("code") if isinstance(error, dict) else None
+        raise Refused(code if isinstance(code, int) else 500, chunk)
+    return chunk
 
 
 def _failure(refused: Refused, model: Model, generation: Generation, call: Call) -> GatewayError:

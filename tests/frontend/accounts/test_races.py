@@ -288,6 +288,7 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sweeper, "RULES_US", 0)
     monkeypatch.setattr(writer, "_RETRY_S", 0.01)
     monkeypatch.setattr(writer, "_LAZY_S", 0.005)
+    monkeypatch.setattr(writer, "_ALONE_S", 0.005)
 
 
 @pytest.mark.parametrize("pays", [False, True])

@@ -168,6 +168,20 @@ def test_a_refused_change_is_recorded(office: Office) -> None:
     assert ends == {("/admin/users", 403, "refused"), ("/me/keys", 400, "refused")}
 
 
+def test_a_record_is_found_by_the_id_that_the_answer_has(office: Office) -> None:
+    key = office.keys["plain"]
+    own = office.chat(key, "x").headers["x-request-id"]
+    headers = {"authorization": f"Bearer {key}", "x-request-id": "the-clients-own"}
+    body = {"model": "echo", "messages": script(text="x")}
+    url = office.gateway.url + "/v1/chat/completions"
+    answer = httpx2.post(url, json=body, headers=headers, timeout=30)
+    assert answer.headers["x-request-id"] == "the-clients-own"
+    assert office.one(request_id=own)["client_id"] == ""
+    found = office.one(request_id="the-clients-own")
+    assert (found["client_id"], found["status"]) == ("the-clients-own", 200)
+    assert office.one(request_id=found["request_id"]) == found
+
+
 def _provoke(office: Office, key: str, user: str, status: int) -> httpx2.Response:
     match status:
         case 404:

@@ -14,16 +14,10 @@ from frontend.accounts.callers import CHECK_S
 from frontend.store.database import Database
 from frontend.store.location import Location
 from tests.support.accounts import add, opened
-from tests.support.databases import Databases
+from tests.support.databases import Databases, url_of
 from tests.support.echo import EchoTriton
 from tests.support.gateway import Gateway, run_gateway
 from tests.support.processes import ROOT, wait_for
-
-
-def url_of(location: Location) -> str:
-    if location.is_sqlite:
-        return f"sqlite:///{location.file}"
-    return location.url.set(drivername="postgresql").render_as_string(hide_password=False)
 
 
 def test_each_answers_what_the_other_has_stored(

@@ -114,6 +114,29 @@ async def test_a_request_is_found_by_its_id(database: Database) -> None:
     assert await store.search(replace(chosen, words=("grüße", "never")), None, 9) == []
 
 
+async def test_a_request_is_found_by_the_id_of_its_client(database: Database) -> None:
+    store, records = await filled(database)
+    named = [
+        replace(records[n], id=records[n].id + 1, request_id=f"own{n}", client_id="theirs")
+        for n in (3, 4, 5)
+    ]
+    # another client's id may be an id of the gateway's own
+    named.append(replace(records[6], id=records[6].id + 1, request_id="own6", client_id="r3"))
+    await store.add([(one, content(one, f"Grüße {one.id}")) for one in named])
+    chosen = AuditFilter(0, EVER, request_id="theirs")
+    assert await store.search(chosen, None, 9) == named[2::-1]
+    assert await store.search(chosen, named[2].id, 1) == [named[1]]
+    assert await store.search(replace(chosen, statuses=(named[1].status,)), None, 9) == [
+        one for one in named[2::-1] if one.status == named[1].status
+    ]
+    words = ("grüße", str(named[1].id))
+    assert await store.search(replace(chosen, words=words), None, 9) == [named[1]]
+    either = await store.search(replace(chosen, request_id="r3"), None, 9)
+    assert either == [named[3], records[3]]
+    # those without one are not all found by an empty id
+    assert await store.search(replace(chosen, request_id=""), None, 9) == []
+
+
 @pytest.mark.parametrize(
     "words", [("near",), ("and",), ("or",), ("not",), ("x" * 64,), ("é",), ("日本",)]
 )

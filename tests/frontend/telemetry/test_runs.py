@@ -1,10 +1,7 @@
 """What requests came to is counted once, and no caller can add a series."""
 
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 from unittest.mock import patch
 
 import httpx2
@@ -173,42 +170,3 @@ def test_gaps_have_a_count_for_each_token_after_the_first_and_all_the_time(
     name = "gateway_inter_token_latency_seconds"
     assert value_of(text, f"{name}_count") == sum(tokens[one] - first[one][1] for one in tokens)
     assert value_of(text, f"{name}_sum") == pytest.approx(sum(last[c] - first[c][0] for c in last))
-
-
-_PROCESS = """
-import sys
-from frontend.telemetry.metrics import Metrics
-from tests.support.upstream import request
-metrics = Metrics()
-metrics.runs.ended(request(), "m", 200, None)
-metrics.watch("connections", "", lambda: 2)
-metrics.refresh()
-print("ready", flush=True)
-sys.stdin.readline()
-sys.stdout.buffer.write(metrics.render())
-"""
-
-
-def test_processes_that_share_a_folder_are_counted_together(tmp_path: Path) -> None:
-    def start() -> "subprocess.Popen[str]":
-        process = subprocess.Popen(
-            [sys.executable, "-c", _PROCESS], text=True,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            env={"PROMETHEUS_MULTIPROC_DIR": str(tmp_path / "shared")},
-        )  # fmt: skip
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-        return process
-
-    processes = [start() for _ in range(2)]
-    both, _ = processes[0].communicate("\n", 30)
-    assert value_of(both, "gateway_requests_total", model="m", status="200") == 2
-    assert value_of(both, "gateway_connections") == 4
-    assert value_of(both, "process_resident_memory_bytes") > 0
-    # one that is killed keeps its counters and loses its gauges
-    processes[1].kill()
-    processes[1].communicate()
-    last = start()
-    text, _ = last.communicate("\n", 30)
-    assert value_of(text, "gateway_requests_total", model="m") == 3
-    assert value_of(text, "gateway_connections") == 2

@@ -26,6 +26,7 @@ from frontend.upstreams.web import Web
 from tests.support.events import MODEL
 
 KEY = "sk-canary-123"
+PAUSE = b"(pause)"
 CALL = Call("ada/id", 5)
 TALK = Generation(Conversation((Message("user", "a"),)))
 
@@ -37,10 +38,11 @@ def answer(body: str, status: str = "200 OK", *headers: str) -> bytes:
 
 @dataclass
 class Fake:
-    """Sends the same bytes for each request; without any it never answers."""
+    """Sends the same bytes for each request, with pauses; without any it never answers."""
 
     sends: bytes
     heads: list[str] = field(default_factory=list)
+    closes: bool = False
     connections: int = 0
     asked: asyncio.Event = field(default_factory=asyncio.Event)
     serving: set[asyncio.Task[None]] = field(default_factory=set)
@@ -50,34 +52,38 @@ class Fake:
         task = asyncio.current_task()
         assert task is not None
         self.serving.add(task)
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
-            while True:
-                head = (await reader.readuntil(b"\r\n\r\n")).decode()
-                self.heads.append(head)
-                length = [
-                    line.partition(":")[2]
-                    for line in head.lower().splitlines()
-                    if line.startswith("content-length")
-                ]
-                await reader.readexactly(int(length[0]) if length else 0)
-                self.asked.set()
-                if self.sends:
-                    writer.write(self.sends)
-                    await writer.drain()
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            while not (self.closes and self.heads):
+                await self._answer(reader, writer)
         writer.close()
         with contextlib.suppress(OSError):
             await writer.wait_closed()
 
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        self.heads.append(head)
+        length = [
+            line.partition(":")[2]
+            for line in head.lower().splitlines()
+            if line.startswith("content-length")
+        ]
+        await reader.readexactly(int(length[0]) if length else 0)
+        self.asked.set()
+        for piece in self.sends.split(PAUSE) if self.sends else ():
+            writer.write(piece)
+            await writer.drain()
+            await asyncio.sleep(0.02)
+
 
 @contextlib.asynccontextmanager
 async def upstream(
-    sends: bytes, allows: Callable[[object], bool] = lambda _: True
+    sends: bytes, allows: Callable[[object], bool] = lambda _: True, host: str = "127.0.0.1"
 ) -> AsyncIterator[tuple[Fake, OpenAi]]:
     fake = Fake(sends)
     server = await asyncio.start_server(fake.serve, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     web = Web(
-        parse_server(f"http://127.0.0.1:{port}/base"), {"authorization": f"Bearer {KEY}"}, allows
+        parse_server(f"http://{host}:{port}/base"), {"authorization": f"Bearer {KEY}"}, allows
     )
     try:
         yield fake, OpenAi(web, "openai")
@@ -145,9 +151,10 @@ async def test_calls_end_when_the_gateway_does() -> None:
             await task
 
 
-async def test_an_address_that_is_not_allowed_is_not_connected_to() -> None:
-    async with upstream(answer("{}"), is_public) as (fake, one):  # type: ignore[arg-type]
-        with pytest.raises(UpstreamLost):
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+async def test_an_address_that_is_not_allowed_is_not_connected_to(host: str) -> None:
+    async with upstream(answer("{}"), is_public, host) as (fake, one):  # type: ignore[arg-type]
+        with pytest.raises(UpstreamLost, match="not allowed"):
             await one.models()
         assert fake.connections == 0
 
@@ -165,7 +172,71 @@ async def test_a_call_carries_its_place_in_a_trace() -> None:
         traced = Call("ada/id", 5, (("traceparent", "00-1-2-01"), ("tracestate", "a=1")))
         await one.web.post("/v1/embeddings", {}, traced)
         async with contextlib.aclosing(one.web.lines("/v1/completions", {}, traced)) as lines:
-            assert [line async for line in lines] == [b"{}"]
+            assert [line async for line in lines] == [[b"{}"]]
         await one.web.post("/v1/embeddings", {}, CALL)
         carries = ["traceparent: 00-1-2-01\r\ntracestate: a=1" in head for head in fake.heads]
         assert carries == [True, True, False]
+
+
+def streamed(*pieces: str) -> bytes:
+    """A chunked answer with a pause after each piece."""
+    head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+    chunks = [b"%x\r\n%s\r\n" % (len(piece), piece.encode()) for piece in pieces]
+    return PAUSE.join([head, *chunks, b"0\r\n\r\n"])
+
+
+async def groups_of(one: OpenAi) -> list[list[bytes]]:
+    async with contextlib.aclosing(one.web.lines("/v1/completions", {}, CALL)) as lines:
+        return [group async for group in lines]
+
+
+async def test_lines_that_come_soon_after_each_other_travel_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # far above the pauses, and yet the end of the answer ends the rest
+    monkeypatch.setattr("frontend.upstreams.web._TOGETHER_S", 60)
+    monkeypatch.setattr("frontend.upstreams.web._MOST_S", 60)
+    async with upstream(streamed("a\n", "b\n", "c\n", "d", "d\n", "e")) as (_, one):
+        groups = await groups_of(one)
+    assert groups[0] == [b"a"], "the first one does not wait"
+    assert groups[1] == [b"b"]
+    assert groups[2:] == [[b"c", b"dd"], [b"e"]]
+
+
+async def test_a_line_is_whole_however_it_is_cut() -> None:
+    async with upstream(streamed("on", "e\r", "\n\r\n", "two\n\n")) as (_, one):
+        assert [line for group in await groups_of(one) for line in group] == [b"one", b"two"]
+
+
+async def test_the_connection_of_a_finished_stream_is_used_again() -> None:
+    pieces = ['data: {"choices":[{"delta":{"content":"a"}}]}\n\n', "data: [DONE]\n\n"]
+    async with upstream(streamed(*pieces)) as (fake, one):
+        assert [await generate(one) for _ in range(3)] == ["a"] * 3
+        assert (fake.connections, len(fake.heads)) == (1, 3)
+
+
+async def test_what_follows_the_end_of_a_stream_is_not_waited_for() -> None:
+    # the server never ends its answer
+    piece = 'data: {"choices":[{"delta":{"content":"a"}}]}\n\ndata: [DONE]\n\ndata: nonsense\n\n'
+    sends = streamed(piece).removesuffix(b"0\r\n\r\n")
+    async with upstream(sends) as (_, one):
+        assert await generate(one) == "a"
+
+
+async def test_a_kept_connection_that_the_server_has_closed_is_replaced() -> None:
+    async with upstream(answer('{"data":[{"id":"m"}]}')) as (fake, one):
+        await one.models()
+        (serving,) = fake.serving
+        serving.cancel()
+        await asyncio.wait([serving])
+        fake.serving.clear()
+        await one.web.post("/v1/embeddings", {}, CALL)
+        assert fake.connections == 2
+
+
+async def test_an_answer_that_ends_too_early_is_an_error() -> None:
+    sends = answer("{}").replace(b"content-length: 2", b"content-length: 20")
+    async with upstream(sends) as (fake, one):
+        fake.closes = True
+        with pytest.raises(UpstreamLost):
+            await one.web.post("/v1/embeddings", {}, CALL)

@@ -207,6 +207,40 @@ async def test_a_key_makes_none_that_allows_more(directory: Directory, callers: 
             await attempt
 
 
+async def test_a_key_with_a_quota_makes_no_key_without_one(
+    directory: Directory, callers: Callers
+) -> None:
+    user, text = await add(directory, "ada", "admin")
+    made = await directory.keys.create(OPERATOR, user.id, NewKey(budget=Budget(500, "month")))
+    whole, narrow = await find(callers, text), await find(callers, str(made.text))
+    assert whole is not None
+    assert narrow is not None
+    held = acting(narrow)
+    for attempt in (
+        directory.keys.create(held, user.id, NewKey()),
+        directory.keys.create(held, user.id, NewKey(budget=Budget(400, "month"))),
+        directory.keys.rotate(held, whole.key, 60, user.id),
+        directory.users.reset_password(held, user.id),
+    ):
+        with pytest.raises(Forbidden, match="quota of its own"):
+            await attempt
+    assert (await directory.keys.rotate(held, narrow.key, 60, user.id)).text
+    (quota,) = await directory.quotas.page(Range(10), scope_id=narrow.key)
+    await directory.quotas.delete(OPERATOR, quota.id)
+    assert (await directory.keys.create(held, user.id, NewKey())).text
+    assert await directory.users.reset_password(acting(whole), user.id)
+
+
+async def test_a_key_with_limits_opens_no_session(directory: Directory, callers: Callers) -> None:
+    """A session has neither the scope nor the end of a key, and can make keys without them."""
+    user, text = await add(directory, "ada", "admin")
+    caller = await find(callers, text)
+    assert caller is not None
+    for limits in ({"scope": Scope(models=("a*",))}, {"expires_at_us": in_us(3600)}):
+        with pytest.raises(Forbidden, match="cannot set passwords"):
+            await directory.users.reset_password(replace(acting(caller), **limits), user.id)
+
+
 async def test_keys_of_others_do_not_exist(directory: Directory, callers: Callers) -> None:
     ada, _ = await add(directory, "ada")
     _, text = await add(directory, "eve")

@@ -138,6 +138,37 @@ async def test_the_last_administrator_stays(directory: Directory) -> None:
     assert sorted(isinstance(outcome, Conflict) for outcome in outcomes) == [False, True]
 
 
+async def test_a_group_is_not_disabled_with_stronger_users_or_the_last_administrator(
+    directory: Directory, callers: Callers
+) -> None:
+    await directory.roles.create(OPERATOR, "desk", 1, ["infer", "self", "groups", "users"])
+    boss, _ = await add(directory, "boss", "admin")
+    _, text = await add(directory, "eve", "desk")
+    caller = await find(callers, text)
+    assert caller is not None
+    place = await directory.groups.get(boss.group_id)
+    switches = (
+        (directory.groups.edit, place.id),
+        (directory.organisations.edit, place.organisation_id),
+    )
+    for edit, one in switches:
+        with pytest.raises(Forbidden, match="permissions that you do not have"):
+            await edit(acting(caller), one, {"disabled": True})
+        with pytest.raises(Conflict, match="last administrator"):
+            await edit(OPERATOR, one, {"disabled": True})
+    elsewhere = await directory.organisations.create(OPERATOR, "elsewhere")
+    closed = await directory.groups.create(OPERATOR, "closed", elsewhere.id, 1)
+    await directory.groups.edit(acting(caller), closed.id, {"disabled": True})
+    with pytest.raises(Conflict, match="last administrator"):
+        await directory.users.edit(OPERATOR, boss.id, {"group_id": closed.id})
+    await directory.groups.edit(OPERATOR, closed.id, {"disabled": False})
+    await directory.users.create(OPERATOR, NewUser("second", "admin", closed.id))
+    for edit, one in switches:
+        await edit(OPERATOR, one, {"disabled": True})
+    with pytest.raises(Conflict, match="last administrator"):
+        await directory.groups.edit(OPERATOR, closed.id, {"disabled": True})
+
+
 async def test_roles_are_edited_and_deleted_when_unused(
     directory: Directory, callers: Callers
 ) -> None:

@@ -51,6 +51,13 @@ def test_the_text_of_an_exception_is_left_out(cause: Exception) -> None:
     assert ("OSError: full" in stack) == isinstance(cause, OSError)
 
 
+def test_a_form_that_nobody_writes_is_not_made() -> None:
+    line = Format(has_json=False).write(record("hello"))
+    assert (line.json, line.text.endswith(b"hello")) == (b"", True)
+    line = Format(has_text=False).write(record("hello"))
+    assert (orjson.loads(line.json)["message"], line.text) == ("hello", b"")
+
+
 def test_an_upstreams_words_are_shown_on_request_alone() -> None:
     said = record("failed", upstream_text="canary")
     assert b"canary" not in Format().write(said).json
