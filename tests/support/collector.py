@@ -1,6 +1,8 @@
 """A collector of traces as far as OTLP over HTTP goes: it can refuse, drop and stall."""
 
+import base64
 import gzip
+import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,10 +10,13 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from google.protobuf import json_format
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from tests.support.processes import wait_for
+
+_IDS = ("traceId", "spanId", "parentSpanId")
 
 
 @dataclass
@@ -31,7 +36,7 @@ class Collector:
 
     @property
     def requests(self) -> list[ExportTraceServiceRequest]:
-        return [ExportTraceServiceRequest.FromString(body) for body in tuple(self.bodies)]
+        return [_request_of(body) for body in tuple(self.bodies)]
 
     @property
     def spans(self) -> list[Span]:
@@ -48,6 +53,20 @@ class Collector:
             lambda: any(one.kind == Span.SPAN_KIND_SERVER for one in self.trace(trace_id)), 15, what
         )
         return {span.name.split()[0]: span for span in self.trace(trace_id)}
+
+
+def _request_of(body: bytes) -> ExportTraceServiceRequest:
+    """OTLP as protobuf, or as JSON as Triton sends it."""
+    if not body.startswith(b"{"):
+        return ExportTraceServiceRequest.FromString(body)
+    # OTLP writes these in hexadecimal, where protobuf's JSON has base64
+    value = json.loads(body, object_hook=_in_base64)
+    return json_format.ParseDict(value, ExportTraceServiceRequest(), ignore_unknown_fields=True)
+
+
+def _in_base64(value: dict[str, Any]) -> dict[str, Any]:
+    ids = {name: one for name, one in value.items() if name in _IDS and isinstance(one, str)}
+    return value | {n: base64.b64encode(bytes.fromhex(one)).decode() for n, one in ids.items()}
 
 
 def attributes(span: Span) -> dict[str, Any]:
@@ -78,7 +97,8 @@ def collecting(mode: str = "accept") -> Iterator[Collector]:
                 return
             if collector.mode == "accept":
                 collector.heads.append({k.lower(): v for k, v in self.headers.items()})
-                collector.bodies.append(gzip.decompress(body))
+                is_packed = self.headers.get("content-encoding") == "gzip"
+                collector.bodies.append(gzip.decompress(body) if is_packed else body)
             self.send_response(200 if collector.mode == "accept" else 400, "canary-reason")
             self.send_header("content-length", "0")
             self.end_headers()

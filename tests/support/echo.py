@@ -18,10 +18,12 @@ from toolkit.serve.triton import TritonOptions, TritonServer
 class EchoTriton:
     """The real Triton with the echo models; tests may kill it and start it again in place."""
 
-    def __init__(self, repository: Path, log: Path) -> None:
+    def __init__(self, repository: Path, log: Path, traces_url: str = "") -> None:
         self._models = [model.name for model in public_models(repository)]
         self.metrics_port = free_port()
-        options = TritonOptions(repository, log, metrics_port=self.metrics_port)
+        options = TritonOptions(
+            repository, log, metrics_port=self.metrics_port, traces_url=traces_url
+        )
         self._server = TritonServer(ensure_triton(), options)
         self.grpc_address = self._server.address
         self.log = log

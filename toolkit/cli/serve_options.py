@@ -1,5 +1,6 @@
 """The command line of `toolkit serve`: its options, and which of them exclude each other."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -110,6 +111,13 @@ class Options:
             "has them, too."
         ),
     ] = None
+    triton_traces_url: Annotated[
+        str,
+        typer.Option(
+            help="An OTLP collector that gets the spans of Triton's own steps, such as "
+            "http://127.0.0.1:4318/v1/traces. They join the traces of the gateway."
+        ),
+    ] = ""
     device: Annotated[
         Device,
         typer.Option(
@@ -189,6 +197,16 @@ def check(options: Options) -> None:
         raise UsageError(
             "--context-length requires a model instead of a repository",
             hint="set `context_length` in models.yaml and build the repository again",
+        )
+    if options.triton_traces_url and options.frontend_only:
+        raise UsageError(
+            "--triton-traces-url and --frontend-only exclude each other",
+            hint="start that Triton with `--trace-config`, see docs/guides/traces.md",
+        )
+    if not re.fullmatch(r"(https?://[!-~]+)?", url := options.triton_traces_url):
+        raise UsageError(
+            f"--triton-traces-url is '{url[:80]}', not an http: or https: URL",
+            hint="give the whole URL of the collector, such as http://127.0.0.1:4318/v1/traces",
         )
     if options.triton_only and options.frontend_only:
         raise UsageError("--triton-only and --frontend-only exclude each other", hint="give one")

@@ -31,6 +31,7 @@ class ServeOptions:
     port: int = 9000
     triton_http_port: int | None = None
     triton_metrics_port: int | None = None
+    triton_traces_url: str = ""
     triton_port: int | None = None
     ollama_port: int | None = None
     drain_s: float = 20.0

@@ -142,6 +142,7 @@ class Supervisor:
                 placement=options.placement,
                 model_logs=logs / MODELS,
                 metrics_port=options.triton_metrics_port,
+                traces_url=options.triton_traces_url,
             ),
         )
         record = Record.here(

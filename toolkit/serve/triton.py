@@ -45,7 +45,7 @@ _CLOSED_HTTP = "model-repository,shared-memory,model-config,logging,trace:closed
 @dataclass(frozen=True, slots=True)
 class TritonOptions:
     """How to run the server. `http_port` opens Triton's own HTTP API on loopback, for debugging,
-    and `metrics_port` its metrics, for Prometheus;
+    and `metrics_port` its metrics, for Prometheus; `traces_url` gets the spans of its steps;
     `placement` are the GPUs of each step, None on the CPU. `model_logs` is the folder of the logs
     of models; without it their output is in `log`."""
 
@@ -56,6 +56,7 @@ class TritonOptions:
     placement: Mapping[str, Mapping[str, object]] | None = None
     model_logs: Path | None = None
     metrics_port: int | None = None
+    traces_url: str = ""
 
     @property
     def environment(self) -> dict[str, str]:
@@ -153,6 +154,7 @@ class TritonServer:
             f"--backend-config=python,shm-region-prefix-name={prefix}",
             "--model-control-mode=explicit",
             *_metrics(options.metrics_port),
+            *_traces(options.traces_url),
             # more than a drain and 10 s: vLLM needs 5 to 6 s to end its core
             f"--exit-timeout-secs={_EXIT_TIMEOUT_S}",
             f"--model-load-thread-count={_LOAD_THREADS}",
@@ -339,6 +341,15 @@ def _metrics(port: int | None) -> list[str]:
     if port is None:
         return ["--allow-metrics=false"]
     return ["--metrics-address=127.0.0.1", f"--metrics-port={port}", "--allow-metrics=true"]
+
+
+def _traces(url: str) -> list[str]:
+    if not url:
+        return []
+    # it joins the trace of the `traceparent` that the gateway sends with each call
+    settings = ("mode=opentelemetry", "rate=1", "level=TIMESTAMPS", f"opentelemetry,url={url}")
+    given = (*settings, "opentelemetry,resource=service.name=triton")
+    return [f"--trace-config={one}" for one in given]
 
 
 def _read_from(log: Path, start: int) -> str:

@@ -35,7 +35,8 @@ _EXTRAS = (
 _Choices = Annotated[int, Meta(ge=1, le=MAX_CHOICES)]
 _Temperature = Annotated[int, Meta(ge=0, le=2)] | Annotated[float, Meta(ge=0, le=2)]
 _TopK = Annotated[int, Meta(ge=-1, le=MAX_TOKEN_ID)]
-_Priority = Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)]
+# below 0, the default of everybody, a request would pass others in the engine, past fair share
+_Priority = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 _Salt = Annotated[str, Meta(min_length=1, max_length=256)]
 _BadWords = str | Annotated[list[str], Meta(max_length=1000)]
 
@@ -86,7 +87,7 @@ class Sampled(Structured, kw_only=True):
     thinking_token_budget: Annotated[
         TokensOrNone | None, about("The maximum number of reasoning tokens.")
     ] = None
-    priority: Annotated[_Priority | None, about("The engine runs lower numbers first.")] = None
+    priority: Annotated[_Priority | None, about("The engine runs lower numbers first; 0 is the default.")] = None
     cache_salt: Annotated[
         _Salt | None,
         about("Only requests with the same text share prefixes of prompts in the engine's cache."),

@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from uuid import uuid4
 
 import httpx2
@@ -16,7 +18,7 @@ from tests.frontend.contract.test_batches import line, run
 from tests.support.collector import Collector, attributes, collecting
 from tests.support.databases import Databases
 from tests.support.echo import EchoTriton
-from tests.support.gateway import run_gateway
+from tests.support.gateway import Gateway, run_gateway
 from tests.support.metrics import value_of
 from tests.support.processes import wait_for
 
@@ -164,6 +166,44 @@ def test_only_a_policy_of_full_has_text_in_its_spans(traced: Traced) -> None:
     assert json.loads(kept["gen_ai.output.messages"])[0]["parts"][0]["content"]
     traced.collector.whole(plain)
     assert b"canary-of-plain" not in b"".join(traced.collector.bodies)
+
+
+def test_tritons_own_spans_are_in_the_trace_of_the_request(
+    echo_repository: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("joined")
+    with collecting() as collector:
+        url = f"{collector.url}/v1/traces"
+        triton = EchoTriton(echo_repository, folder / "triton.log", traces_url=url)
+        triton.start()
+        try:
+            flags = ("--traces-url", collector.url)
+            with run_gateway(triton.grpc_address, folder / "log", *flags) as gateway:
+                spans = _spans_of_a_request(gateway, collector)
+        finally:
+            triton.stop()
+        # below the gateway's span of the call
+        assert spans["InferRequest"].parent_span_id == spans["chat echo"].span_id
+        assert spans["echo"].parent_span_id == spans["InferRequest"].span_id
+        assert spans["echo.engine"].parent_span_id == spans["echo"].span_id
+
+
+def _spans_of_a_request(gateway: Gateway, collector: Collector) -> dict[str, Span]:
+    """By name. Triton sends its spans every 5 s, and does not send again what failed."""
+    body = {"model": "echo", "messages": [{"role": "user", "content": "hi"}]}
+    spans: dict[str, Span] = {}
+    for _ in range(3):
+        trace = uuid4().hex
+        headers = {"traceparent": f"00-{trace}-b7ad6b7169203331-01"}
+        answer = httpx2.post(gateway.url + CHAT, json=body, headers=headers, timeout=60)
+        assert answer.status_code == 200
+        deadline_s = time.monotonic() + 20
+        while time.monotonic() < deadline_s:
+            spans = {one.name: one for one in collector.trace(trace)}
+            if {"chat echo", "InferRequest", "echo", "echo.engine"} <= {*spans}:
+                return spans
+            time.sleep(0.1)
+    raise AssertionError(f"only {[*spans]} in {collector.attempts} calls of the collector")
 
 
 def test_spans_are_counted(traced: Traced) -> None:

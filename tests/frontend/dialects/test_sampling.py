@@ -38,7 +38,7 @@ PASSED_ON = {
     "skip_special_tokens": False,
     "spaces_between_special_tokens": False,
     "include_stop_str_in_output": True,
-    "priority": -1,
+    "priority": 3,
     "max_tokens": 9,
 }
 
@@ -77,6 +77,7 @@ def test_all_together_and_nothing_else() -> None:
         ("min_tokens", -1),
         ("stop_token_ids", [-1]),
         ("priority", 1.5),
+        ("priority", -1),
         ("max_tokens", 0),
         ("max_completion_tokens", 2**31),
         ("service_tier", "flex"),

@@ -38,6 +38,12 @@ MESSAGES: list[tuple[list[str], str, str]] = [
     (["completion"], "Choose from: bash, zsh, fish", "toolkit completion --help"),
     (["models", "list", "--triton", "moon"], "'moon' is not HOST:PORT", "models list --help"),
     (["models", "list", "--triton", "http://a:1"], "'http://a:1' is not HOST:PORT", "list --help"),
+    (["serve", "--triton-traces-url", "collector:4318"], "'collector:4318'", "http://"),
+    (
+        ["serve", "--frontend-only", "--triton", "a:1", "--triton-traces-url", "http://a"],
+        "exclude each other",
+        "traces.md",
+    ),
     (["serve", "--frontend-only", "--triton", "a:99999"], "'99999' in 'a:99999'", "serve --help"),
     (["run", "m", "--url", "moon", "x"], "--url 'moon' is not the address", "http://HOST:PORT"),
     (["logs", "--since", "5"], "--since '5' is not a time", "for example 10m"),
