@@ -14,7 +14,6 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +23,7 @@ import toolkit
 from toolkit.addresses import OPENER, check_url, shown
 from toolkit.atomic import FULL, is_current
 from toolkit.errors import SourceError
+from toolkit.parallel import in_parallel
 from toolkit.progress import Step
 
 PARALLEL = 4
@@ -58,16 +58,8 @@ def download_all(files: Mapping[Path, Remote], step: Step) -> None:
     """
     stop = threading.Event()
     transfers = [_Transfer(remote, place, step, stop) for place, remote in files.items()]
-    with ThreadPoolExecutor(PARALLEL, thread_name_prefix="download") as pool:
-        jobs = [pool.submit(transfer.run) for transfer in transfers]
-        try:
-            for job in jobs:
-                job.result()
-        except BaseException:
-            # the pool waits for its jobs, which would finish their gigabytes first
-            stop.set()
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
+    # without `stop`, the others would finish their gigabytes first
+    in_parallel(_Transfer.run, transfers, PARALLEL, stop.set)
 
 
 class _Stopped(Exception):

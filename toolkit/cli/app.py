@@ -23,12 +23,19 @@ from toolkit.cli.commands import (
     keep_texts,
 )
 from toolkit.cli.interrupt import is_import_interrupted, watch_interrupts
-from toolkit.cli.output import print_error
+from toolkit.cli.output import print_error, say
 from toolkit.cli.streams import prepare_streams
 from toolkit.errors import ToolkitError, UsageError
 
 INTERRUPTED = 130
 BUG = 70
+_LEFT = {
+    "build-repo": "the repository is as it was; the next build goes on with what is finished",
+    "pull": "the same command continues the download",
+    "convert": "nothing was written",
+    "quantize": "nothing was written",
+}
+"""What is there after Ctrl-C in a command that takes long."""
 
 app = typer.Typer(
     name="toolkit",
@@ -84,13 +91,16 @@ def main() -> None:
     prepare_streams()
     try:
         _check_arguments(sys.argv[1:])
-        sys.exit(command(load_all=False)(prog_name="toolkit", standalone_mode=False) or 0)
+        code = command(load_all=False)(prog_name="toolkit", standalone_mode=False) or 0
+        if code == INTERRUPTED:  # Typer's own code for Ctrl-C
+            _interrupted()
+        sys.exit(code)
     except ToolkitError as error:
         _fail(error, error.exit_code)
     except typer.TyperException as error:
         _fail(_misuse(error), error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
-        sys.exit(INTERRUPTED)
+        _interrupted()
     # Python flushes stdout at exit; without a reader that would print a traceback
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has gone
@@ -134,6 +144,13 @@ def _system_error(error: OSError) -> ToolkitError:
     return ToolkitError(
         text, hint=f"free space there; `toolkit cache prune` empties the cache, {home()}"
     )
+
+
+def _interrupted() -> None:
+    name = next((word for word in sys.argv[1:] if word in COMMANDS), None)
+    if name in _LEFT and not is_import_interrupted():
+        say(f"interrupted: {_LEFT[name]}")
+    sys.exit(INTERRUPTED)
 
 
 def _fail(error: ToolkitError, code: int) -> None:

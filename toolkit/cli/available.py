@@ -81,6 +81,7 @@ def list_available(options: Options) -> None:
     """
     from toolkit.catalogue import catalogue
     from toolkit.fit.available import judge
+    from toolkit.names import close_models
 
     room = _room(options)
     query = " ".join(options.words or ())
@@ -97,7 +98,9 @@ def list_available(options: Options) -> None:
         return
     _show(rows)
     if not rows:
-        say("no model matches; `toolkit list-available` without filters shows all")
+        near = close_models(query, catalogue()) if query else []
+        meant = f"did you mean {' or '.join(near)}? " if near else ""
+        say(f"no model matches; {meant}`toolkit list-available` without filters shows all")
 
 
 def show_offers(models: "Iterable[Available]") -> None:

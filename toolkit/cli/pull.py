@@ -1,7 +1,6 @@
 """`toolkit pull`: download weights before a build, list them, check that they are complete."""
 
 import re
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -251,6 +250,7 @@ def _fetch_all(
     sources: "dict[str, Source | UrlSource]", folder: Path, progress: Progress, allow_pickle: bool
 ) -> "dict[str, Fetched]":
     """Downloads a few at a time; all failures are reported when the others are done."""
+    from toolkit.parallel import in_parallel
     from toolkit.weights.fetch import fetch
     from toolkit.weights.sources import Fetched
 
@@ -262,8 +262,8 @@ def _fetch_all(
         except ToolkitError as error:
             return error
 
-    with ThreadPoolExecutor(_PARALLEL) as pool:
-        results = dict(zip(sources, pool.map(fetch_one, sources.values()), strict=True))
+    fetched = in_parallel(fetch_one, sources.values(), _PARALLEL)
+    results = dict(zip(sources, fetched, strict=True))
     failed = {name: each for name, each in results.items() if isinstance(each, ToolkitError)}
     if failed:
         hints = [each.hint for each in failed.values() if each.hint]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from toolkit.cli.output import say
 from toolkit.cli.progress import console_progress
-from toolkit.errors import ServeError, ToolkitError
+from toolkit.errors import ServeError, ToolkitError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -139,7 +139,7 @@ def _unknown(model: str, services: "list[Record]", key: str | None) -> ToolkitEr
         read_source(model)
     except ToolkitError as error:
         if served:
-            return ServeError(
+            return UsageError(
                 f"'{model}' is not served, and is neither a file nor a known model",
                 hint=f"served: {', '.join(served)}; `toolkit list-available` shows what could be",
             )

@@ -89,3 +89,10 @@ def test_counts_are_short() -> None:
         "135M",
         "1.54B",
     ]
+
+
+def test_a_name_that_is_not_right_is_answered_with_those_like_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(monkeypatch, "smolm2")
+    assert "no model matches; did you mean smollm2-" in capsys.readouterr().err

@@ -57,8 +57,9 @@ SOURCES = {
 
 
 @pytest.mark.parametrize("kind", SOURCES)
-def test_killed_half_way_and_resumed(
-    web: Web, environment: dict[str, str], own_home: Path, kind: str
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT], ids=["kill", "ctrl-c"])
+def test_ended_half_way_and_resumed(
+    web: Web, environment: dict[str, str], own_home: Path, kind: str, number: signal.Signals
 ) -> None:
     serve_model(web, "org/name", {"config.json": b"{}", "model.safetensors": BODY})
     web.files["/files/direct.gguf"] = BODY
@@ -68,20 +69,24 @@ def test_killed_half_way_and_resumed(
     source = source.replace("URL", web.url)
     web.hold_after, web.hold_path = 2_000_000, path
     half = subprocess.Popen(
-        command(source), env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        command(source), env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     )
     with half:
         assert web.holding.wait(60)
         wait_for(lambda: any(size(part) > 1_000_000 for part in parts(own_home)))
-        half.send_signal(signal.SIGKILL)
+        half.send_signal(number)
+        _, told = half.communicate(timeout=30)
+    if number == signal.SIGINT:
+        assert half.returncode == 130
+        assert told.endswith(b"interrupted: the same command continues the download\n")
     (part,) = [part for part in parts(own_home) if part.stat().st_size > 1_000_000]
     have = part.stat().st_size
     assert not list((own_home / "sources").glob("[!.]*"))
     web.hold_after = None
     ran = pull(environment, source, "--json")
     assert ran.returncode == 0, ran.stderr
-    (told,) = json.loads(ran.stdout)
-    found = Path(told["path"])
+    (pulled,) = json.loads(ran.stdout)
+    found = Path(pulled["path"])
     found = found / "model.safetensors" if found.is_dir() else found
     assert found.read_bytes() == BODY
     assert web.asked(path) == [None, f"bytes={have}-"]

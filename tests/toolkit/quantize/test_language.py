@@ -340,13 +340,15 @@ def test_an_interrupted_run_leaves_no_process_and_no_file(llama: Path, tmp_path:
     command = [sys.executable, "-m", "toolkit", "quantize", str(llama), "--awq", "--no-engine"]
     with subprocess.Popen(
         [*command, "-o", str(tmp_path / "out")],
-        stderr=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
         env=os.environ | {"PYTHONPATH": str(Path.cwd())},
     ) as process:
         parent = psutil.Process(process.pid)
         wait_for(lambda: parent.children(recursive=True), 60, "the worker")
         workers = parent.children(recursive=True)
         process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 130
+        _, told = process.communicate(timeout=60)
+        assert process.returncode == 130
+        assert told.endswith(b"interrupted: nothing was written\n")
     wait_for(lambda: not any(map(alive, workers)), 10, "the workers' end")
     assert list(tmp_path.iterdir()) == []
