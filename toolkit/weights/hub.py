@@ -22,7 +22,13 @@ from huggingface_hub import (
     snapshot_download,
     try_to_load_from_cache,
 )
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    RevisionNotFoundError,
+)
 from huggingface_hub.hf_api import ModelInfo, RepoSibling
 
 from toolkit.download import Remote
@@ -208,7 +214,17 @@ def _matches(name: str, patterns: tuple[str, ...]) -> bool:
 
 
 def _refusal(source: HubSource, error: Exception) -> SourceError:
-    reason = str(error).strip().splitlines()[0]
+    match error:
+        case GatedRepoError():
+            reason = "its license must be accepted on the Hugging Face Hub first"
+        case RevisionNotFoundError():
+            reason = f"it has no revision '{source.revision}'"
+        case HfHubHTTPError() if error.response.status_code in (401, 404):
+            reason = "there is no such repository, or it is private"
+        case HfHubHTTPError():
+            reason = f"the server answered {error.response.status_code}"
+        case _:
+            reason = str(error).strip().splitlines()[0]
     return SourceError(
         f"{source} cannot be downloaded: {reason}",
         hint="check the name, the network, and HF_TOKEN for a private repository",

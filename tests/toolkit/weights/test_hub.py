@@ -111,7 +111,9 @@ def test_names_that_leave_the_folder_are_refused(web: Web, environment: dict[str
 
 def test_what_is_not_there_is_said(web: Web, environment: dict[str, str]) -> None:
     told = fetch(environment)
-    assert told["error"].startswith("hf:org/name cannot be downloaded")
+    assert told["error"] == (
+        "hf:org/name cannot be downloaded: there is no such repository, or it is private"
+    )
     assert "HF_TOKEN" in told["hint"]
     serve_model(web, "org/name", {"README.md": b"words"})
     assert fetch(environment)["error"] == "hf:org/name holds no weights"
