@@ -13,7 +13,7 @@ RUN python3 -m venv /opt/gateway \
     -r frontend.lock ${EXTRAS:+-r frontend-extras.lock}
 # symbols for debuggers; libraries that were patched after their build would break
 RUN { command -v strip || { apt-get update && apt-get install -y --no-install-recommends binutils=2.*; }; } \
- && find /opt/gateway -name '*.so' -regex '.*/\(ml_dtypes\|uvloop\|_cython\|site-packages\|hiredis\|tokenizers\|cryptography/.*\|\(asyncpg\|httptools\|sqlalchemy\)/.*\|greenlet\)/[^/]*' \
+ && find /opt/gateway -name '*.so' -regex '.*/\(ml_dtypes\|uvloop\|aiohttp\|_websocket\|multidict\|yarl\|frozenlist\|propcache\|PIL\|_cython\|site-packages\|hiredis\|tokenizers\|cryptography/.*\|\(asyncpg\|httptools\|sqlalchemy\)/.*\|greenlet\)/[^/]*' \
     -exec strip --strip-unneeded {} +
 COPY frontend frontend
 # the gateway's own package, without what only installs or tests
@@ -24,8 +24,10 @@ RUN cp -r frontend /opt/gateway/lib/python3*/site-packages/ \
  # parts of numpy that nothing here uses, its modules for tests, and what draws letters
  && site=$(echo /opt/gateway/lib/python3*/site-packages) \
  && rm -rf "$site"/numpy/distutils "$site"/numpy/fft "$site"/numpy/ma "$site"/numpy/polynomial "$site"/numpy/random \
-    "$site"/numpy/_core/_simd.* "$site"/numpy/_core/_*_tests.* \
+    "$site"/numpy/testing "$site"/numpy/_core/_simd.* "$site"/numpy/_core/_*_tests.* \
     "$site"/PIL/_imagingft.* "$site"/pillow.libs/libfreetype-* "$site"/pillow.libs/libharfbuzz-* \
+ # servers and test helpers of clients
+ && rm -rf "$site"/aiohttp/web*.py "$site"/aiohttp/test_utils.py "$site"/aiohttp/pytest_plugin.py "$site"/tritonclient/http \
  # Google's own APIs, of which traces use the errors alone
  && find "$site"/google -mindepth 1 -maxdepth 1 -type d ! -name protobuf ! -name _upb ! -name rpc -exec rm -rf {} + \
  && find /opt/gateway/lib \( -name 'swagger-ui-es-*' -o -name 'swagger-ui-standalone-*' -o -name swagger-ui.js \) -delete \

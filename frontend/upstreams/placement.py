@@ -218,8 +218,13 @@ class Places:
 
     def _refusal(self, model: str, need: Need) -> GatewayError:
         held = self.fleet.holders(model)
-        # one that is away may have the model; it can be back soon
-        away = any(not m.registry.is_reachable and _may_use(m, need) for m in self.fleet.members)
+        # one that is away and had the model can be back soon
+        away = any(
+            not one.registry.is_reachable
+            and model in one.registry.known_models
+            and _may_use(one, need)
+            for one in self.fleet.members
+        )
         if held and not away and not any(_may_use(one, need) for one, _ in held):
             return _forbidden(model, [one for one, _ in held], need)
         return BackendUnavailable(f"the model '{model}' is not available now; try again soon")

@@ -79,7 +79,7 @@ class _Diffusion(Kind[DiffusionEntry, DiffusionFacts]):
     entry = DiffusionEntry
     facts = DiffusionFacts
     wide = DiffusionFacts(
-        size=512,
+        size=8,  # the smallest, since what an entry asks for must not be below it
         scale=8,
         multiple_of=8,
         latent_channels=-1,

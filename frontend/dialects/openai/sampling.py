@@ -87,7 +87,9 @@ class Sampled(Structured, kw_only=True):
     thinking_token_budget: Annotated[
         TokensOrNone | None, about("The maximum number of reasoning tokens.")
     ] = None
-    priority: Annotated[_Priority | None, about("The engine runs lower numbers first; 0 is the default.")] = None
+    priority: Annotated[
+        _Priority | None, about("The engine runs lower numbers first; 0 is the default.")
+    ] = None
     cache_salt: Annotated[
         _Salt | None,
         about("Only requests with the same text share prefixes of prompts in the engine's cache."),

@@ -18,6 +18,7 @@ from tests.support.accounts import opened
 from tests.support.databases import Databases
 from tests.support.echo import EchoTriton, script
 from tests.support.gateway import run_gateway
+from tests.support.processes import wait_for
 
 pytestmark = pytest.mark.timeout(120)
 USERS = {"ann": "red", "bob": "red", "cid": "blue", "dan": "green"}
@@ -122,8 +123,13 @@ def test_images_are_replayed_byte_for_byte_if_a_seed_determines_them(desk: Desk)
     streamed = {**body, "n": 1, "stream": True, "partial_images": 2}
     pieces = [desk.post("ann", path, streamed) for _ in range(2)]
     assert [images_of(one.text) for one in pieces[:1]] == [images_of(pieces[1].text)]
-    usage = desk.api.get("/me/usage", headers={"authorization": f"Bearer {desk.keys['ann']}"})
-    assert usage.json()["totals"]["images"] > 0
+    headers = {"authorization": f"Bearer {desk.keys['ann']}"}
+
+    def images() -> int:
+        totals = desk.api.get("/me/usage", headers=headers).json()["totals"]
+        return int(totals["images"])
+
+    wait_for(images, 10, "the images in the usage")
 
 
 def images_of(text: str) -> list[str]:

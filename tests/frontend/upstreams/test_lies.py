@@ -50,9 +50,11 @@ class Told(Web):
     async def text(self, path: str, timeout_s: float, most: int) -> str:
         return self.metrics
 
-    async def lines(self, path: str, body: Any, call: Call) -> AsyncGenerator[bytes, None]:
+    async def lines(
+        self, path: str, body: Any, call: Call, is_last: Any = None
+    ) -> AsyncGenerator[list[bytes], None]:
         for one in self.said:
-            yield one
+            yield [one]
 
 
 def told() -> Told:

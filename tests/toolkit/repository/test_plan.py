@@ -120,7 +120,7 @@ def test_vectors_are_not_cut_to_more_than_they_have(spec: Spec) -> None:
 
 def test_unknown_targets_are_refused() -> None:
     assert find_target("container").name == "container:26.08-vllm"
-    with pytest.raises(UsageError, match="no target 'moon'"):
+    with pytest.raises(UsageError, match="unknown target 'moon'"):
         find_target("moon")
 
 
