@@ -30,7 +30,7 @@ from toolkit.errors import ToolkitError, UsageError
 INTERRUPTED = 130
 BUG = 70
 _LEFT = {
-    "build-repo": "the repository is as it was; the next build goes on with what is finished",
+    "build-repo": "the repository is as it was; the next build continues with what is finished",
     "pull": "the same command continues the download",
     "convert": "nothing was written",
     "quantize": "nothing was written",
