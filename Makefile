@@ -9,7 +9,8 @@ JOBS := 2
 # what test-quick leaves out: it starts servers, builds weights, images and wheels, waits, or runs a command per case
 SLOW := attack docker docs/test_readme.py e2e frontend/contract/test_two_gateways.py \
   frontend/telemetry/logs/test_sinks.py frontend/test_workers.py test_wheel.py \
-  toolkit/building/test_quantization.py toolkit/chat toolkit/convert toolkit/quantize toolkit/repository/test_targets.py toolkit/single toolkit/weights \
+  toolkit/building/test_quantization.py toolkit/chat toolkit/convert toolkit/quantize \
+  toolkit/repository/test_targets.py toolkit/single toolkit/weights \
   $(addprefix toolkit/cli/test_,manners.py messages.py pull.py) \
   $(addprefix toolkit/serve/test_,background.py guard.py options.py relay.py)
 # nor these, whose tests all need a server: to import their clients takes each worker three seconds
