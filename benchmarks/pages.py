@@ -25,7 +25,8 @@ from frontend.accounts.directory.users import NewUser
 from frontend.store.database import Database
 from frontend.store.location import Location
 from frontend.store.migrate import downgrade, upgrade
-from frontend.store.rollups import COLUMNS, COUNTS, SUMS
+from frontend.store.rollups import COLUMNS, SUMS
+from frontend.store.tables.usage import COUNTS
 from tests.support.accounts import opened as directory_of
 from tests.support.gateway import Gateway, run_gateway
 

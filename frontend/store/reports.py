@@ -13,8 +13,9 @@ from sqlalchemy import Integer, case, func, literal, literal_column, select, tup
 from sqlalchemy import cast as sql_cast
 
 from frontend.store.database import Database
-from frontend.store.rollups import COUNTS, HOUR_US, SUMS, VIEWS
+from frontend.store.rollups import HOUR_US, SUMS, VIEWS
 from frontend.store.tables import usage, usage_hourly, usage_rollups
+from frontend.store.tables.usage import COUNTS
 
 _ALONE = 64
 """Parts in a statement that are not read as one piece; SQLite allows 500 terms in a union."""

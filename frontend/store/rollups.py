@@ -12,23 +12,13 @@ from typing import Any
 
 from frontend.store.ledger.books import Books
 from frontend.store.tables import usage_hourly, usage_rollups
+from frontend.store.tables.usage import COUNTS, OWNERS
 
 QUARTER_US = 900_000_000
 HOUR_US = 3_600_000_000
 DAY_US = 86_400_000_000
 _SHARDS = 16
-COUNTS = (
-    "prompt_tokens",
-    "cached_tokens",
-    "completion_tokens",
-    "reasoning_tokens",
-    "images",
-    "credits_micro",
-    "price_micro",
-    "duration_us",
-)
 SUMS = ("requests", "failures", *COUNTS)
-OWNERS = ("organisation_id", "group_id", "user_id", "key_id")
 COLUMNS = (*OWNERS, "model")
 _GROUP = OWNERS[:2]
 

@@ -23,7 +23,13 @@ from yarl import URL
 
 from frontend.address import Address, Server
 from frontend.domain.trace import Headers
-from frontend.errors import BackendFailed, BackendTimeout, Overloaded, UpstreamLost
+from frontend.errors import (
+    BackendFailed,
+    BackendTimeout,
+    GatewayError,
+    Overloaded,
+    UpstreamLost,
+)
 from frontend.reach import resolve
 from frontend.upstreams.protocol import Call
 
@@ -116,8 +122,9 @@ class Web:
                 if found := [stripped for line in lines if (stripped := line.rstrip(b"\r"))]:
                     yield found
                     if any(map(is_last, found)):
-                        # a connection whose answer is read to its end can be used again
-                        with suppress(TimeoutError):
+                        # a connection whose answer is read to its end can be used again; the
+                        # answer is whole, however it ends
+                        with suppress(TimeoutError, GatewayError):
                             async with asyncio.timeout(_END_S):
                                 async for _ in parts:
                                     pass

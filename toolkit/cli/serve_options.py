@@ -198,16 +198,7 @@ def check(options: Options) -> None:
             "--context-length requires a model instead of a repository",
             hint="set `context_length` in models.yaml and build the repository again",
         )
-    if options.triton_traces_url and options.frontend_only:
-        raise UsageError(
-            "--triton-traces-url and --frontend-only exclude each other",
-            hint="start that Triton with `--trace-config`, see docs/guides/traces.md",
-        )
-    if not re.fullmatch(r"(https?://[!-~]+)?", url := options.triton_traces_url):
-        raise UsageError(
-            f"--triton-traces-url is '{url[:80]}', not an http: or https: URL",
-            hint="give the whole URL of the collector, such as http://127.0.0.1:4318/v1/traces",
-        )
+    _check_traces(options)
     if options.triton_only and options.frontend_only:
         raise UsageError("--triton-only and --frontend-only exclude each other", hint="give one")
     if options.triton_only and options.context.args:
@@ -231,6 +222,19 @@ def check(options: Options) -> None:
                 "--control-key-file requires --triton-only or --frontend-only",
                 hint="on this machine, `toolkit models` needs no key",
             )
+
+
+def _check_traces(options: Options) -> None:
+    if options.triton_traces_url and options.frontend_only:
+        raise UsageError(
+            "--triton-traces-url and --frontend-only exclude each other",
+            hint="start that Triton with `--trace-config`, see docs/guides/traces.md",
+        )
+    if not re.fullmatch(r"(https?://[!-~]+)?", url := options.triton_traces_url):
+        raise UsageError(
+            f"--triton-traces-url is '{url[:80]}', not an http: or https: URL",
+            hint="give the whole URL of the collector, such as http://127.0.0.1:4318/v1/traces",
+        )
 
 
 def _is_loopback(host: str) -> bool:

@@ -8,8 +8,8 @@ from sqlalchemy import text as sql
 
 from frontend.store.tables.columns import count, identifier, instant, metadata, text
 
-_OWNERS = ("organisation_id", "group_id", "user_id", "key_id")
-_SUMS = (
+OWNERS = ("organisation_id", "group_id", "user_id", "key_id")
+COUNTS = (
     "prompt_tokens",
     "cached_tokens",
     "completion_tokens",
@@ -25,14 +25,14 @@ usage = Table(
     metadata,
     identifier(),
     Column("request_id", Text, nullable=False, unique=True),
-    *(text(name) for name in _OWNERS),
+    *(text(name) for name in OWNERS),
     text("model"),
     text("dialect"),
     text("endpoint"),
     text("upstream"),
     Column("status", Integer, nullable=False),  # as HTTP sends it; 499: the client went away
     Column("estimated", Boolean, nullable=False),  # the engine did not report its counts
-    *(count(name) for name in _SUMS),
+    *(count(name) for name in COUNTS),
     instant("started_at_us"),
     Index("ix_usage_user_id_started_at_us", "user_id", "started_at_us"),
     Index("ix_usage_started_at_us", "started_at_us"),
@@ -42,10 +42,10 @@ usage_hourly = Table(
     "usage_hourly",
     metadata,
     Column("hour_at_us", BigInteger, primary_key=True),
-    *(Column(name, Text, primary_key=True) for name in (*_OWNERS, "model")),
+    *(Column(name, Text, primary_key=True) for name in (*OWNERS, "model")),
     count("requests"),
     count("failures"),
-    *(count(name) for name in _SUMS),
+    *(count(name) for name in COUNTS),
     Index("ix_usage_hourly_user_id_hour_at_us", "user_id", "hour_at_us"),
     Index("ix_usage_hourly_key_id_hour_at_us", "key_id", "hour_at_us"),
 )
@@ -57,12 +57,12 @@ usage_rollups = Table(
     metadata,
     Column("view", Integer, primary_key=True, autoincrement=False),
     Column("at_us", BigInteger, primary_key=True, autoincrement=False),
-    *(Column(name, Text, primary_key=True) for name in (*_OWNERS, "model")),
+    *(Column(name, Text, primary_key=True) for name in (*OWNERS, "model")),
     # of the gateway that wrote it: two of them never wait for the lock of one row
     Column("shard", Integer, primary_key=True, autoincrement=False),
     count("requests"),
     count("failures"),
-    *(count(name) for name in _SUMS),
+    *(count(name) for name in COUNTS),
     Index(
         "ix_usage_rollups_view_group_id_at_us",
         *("view", "group_id", "at_us"),

@@ -223,6 +223,13 @@ async def test_what_follows_the_end_of_a_stream_is_not_waited_for() -> None:
         assert await generate(one) == "a"
 
 
+async def test_an_answer_is_whole_although_its_connection_breaks_after_the_last_line() -> None:
+    piece = 'data: {"choices":[{"delta":{"content":"a"}}]}\n\ndata: [DONE]\n\n'
+    async with upstream(streamed(piece).removesuffix(b"0\r\n\r\n")) as (fake, one):
+        fake.closes = True
+        assert await generate(one) == "a"
+
+
 async def test_a_kept_connection_that_the_server_has_closed_is_replaced() -> None:
     async with upstream(answer('{"data":[{"id":"m"}]}')) as (fake, one):
         await one.models()
