@@ -43,13 +43,13 @@ def most_tokens(conversion: str, source: Path) -> int | None:
 def _check_directory(source: Path, what: str, names: tuple[str, ...]) -> None:
     if source.suffix == ".gguf":
         raise ConvertError(
-            f"{source.name} is a GGUF file, and {what} is converted from a directory",
+            f"{source.name} is a GGUF file; {what} is converted from a directory",
             hint="name the original Hugging Face directory; a GGUF language model has `kind: llm`",
         )
     if not source.is_dir() or not any((source / name).exists() for name in names):
         raise ConvertError(
             f"{source.name} is not the directory of {what}: it has no {' and no '.join(names)}",
-            hint="name a directory as it is on the Hugging Face Hub",
+            hint="name a directory in the format of the Hugging Face Hub",
         )
 
 

@@ -122,7 +122,7 @@ def _refusal(value: object, union: Sequence[ast.expr], at: Path) -> Misfit:
     choices = [choice for part in union for choice in _choices(part)]
     words = list(dict.fromkeys(word for part in union if (word := _word(part, bool(choices)))))
     if choices and isinstance(value, str):
-        text = f"is {shown(value)}, which vLLM does not know"
+        text = f"is {shown(value)}, which vLLM does not support"
         return at, text, nearest(value, [str(each) for each in choices])
     listed = [f"one of {', '.join(str(each) for each in choices[:12])}"] if choices else []
     return at, f"is {shown(value)}; it must be {' or '.join(listed + words)}", None

@@ -30,7 +30,7 @@ _OTHERS = {
     ),
     "classifier": (
         "a classifier with several labels",
-        "serve it as `kind: python` with a model.py of your own",
+        "serve it as `kind: python` with your own model.py",
     ),
     "encoder-decoder": (
         "an encoder-decoder model",

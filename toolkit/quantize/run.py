@@ -25,9 +25,7 @@ def place_result(output: Path, make: Make) -> dict[str, Any]:
     output = output.absolute()
     # `ensure` would return a folder that is there as if it were the result
     if output.exists():
-        raise QuantizeError(
-            f"{output} is there already", hint="choose another --output, or move it away"
-        )
+        raise QuantizeError(f"{output} already exists", hint="choose another --output, or move it")
     report: dict[str, Any] = {}
 
     def fill(scratch: Path) -> None:

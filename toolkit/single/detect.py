@@ -109,8 +109,9 @@ def _classifier(name: str, config: Mapping[str, Any]) -> str:
     if labels == 1:
         return "rerank"
     raise SourceError(
-        f"{name} classifies texts into {labels} labels, which cannot be served",
-        hint="a rerank model has one label; other code can be served as `kind: python`",
+        f"{name} classifies texts into {labels} labels; such models cannot be served",
+        hint="a rerank model must have one label; serve others as `kind: python` with your own"
+        " model.py",
     )
 
 
@@ -139,9 +140,10 @@ def _read_gguf(path: Path) -> tuple[str, int | None]:
     config = read_gguf(path).config
     if config["model_type"] in _GGUF_ENCODERS:
         raise SourceError(
-            f"{path.name} holds a model of the architecture {config['model_type']}; GGUF files are "
+            f"{path.name} contains a model of the architecture {config['model_type']}; GGUF files"
+            " are "
             "served for language models only",
-            hint="take the model's safetensors: hf:ORG/NAME",
+            hint="use the model's safetensors: hf:ORG/NAME",
         )
     return "llm", longest_context(config)
 

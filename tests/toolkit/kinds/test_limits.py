@@ -24,8 +24,8 @@ def _weights(folder: Path, config: dict[str, Any]) -> Path:
         (PLAIN, {"tensor_parallel_size": 2}, "model's 9 attention heads", "one of 1, 3, 9"),
         ({"text_config": PLAIN}, {"tensor_parallel_size": 4}, "9 attention heads", "1, 3, 9"),
         (PLAIN, {"pipeline_parallel_size": 5}, "more than the model's 4 layers", "4 or less"),
-        (PLAIN, {"quantization": "awq_marlin"}, "weights are not quantized", "leave it out"),
-        (AWQ, {"quantization": "gptq"}, "quantized with 'awq'", "leave it out"),
+        (PLAIN, {"quantization": "awq_marlin"}, "weights are not quantized", "omit it"),
+        (AWQ, {"quantization": "gptq"}, "quantized with 'awq'", "omit it"),
     ],
 )
 def test_arguments_that_do_not_fit_are_refused(

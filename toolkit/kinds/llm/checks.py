@@ -41,7 +41,7 @@ def _engine_group(entry: LlmEntry) -> Iterator[FieldFinding]:
             "use data_parallel_size or tensor_parallel_size in engine_args",
         )
     if groups[0].device == "cpu":
-        yield ("instances", 0, "device"), "the engine runs where its vLLM does", "leave it out"
+        yield ("instances", 0, "device"), "the engine runs on the device of its vLLM", "omit it"
 
 
 def _entry_findings(entry: LlmEntry, around: Surroundings) -> Iterator[FieldFinding]:
@@ -63,7 +63,7 @@ def _entry_findings(entry: LlmEntry, around: Surroundings) -> Iterator[FieldFind
         yield from source_findings(adapter.source, adapter.revision, place, around)
     # `priority` sets the policy itself
     if entry.priority and entry.engine_args.get("scheduling_policy", "priority") != "priority":
-        hint = "leave out one of them"
+        hint = "omit one of them"
         yield ("priority",), "contradicts scheduling_policy in engine_args", hint
 
 
@@ -86,7 +86,7 @@ def _template_findings(path: str, around: Surroundings) -> Iterator[FieldFinding
 
     if not (around.folder / path).is_file():
         hint = f"paths are relative to the folder of {around.file}"
-        yield ("chat_template",), f"there is no file {path}", hint
+        yield ("chat_template",), f"the file {path} does not exist", hint
     elif problem := problem_of(around.folder / path):
         yield ("chat_template",), f"{path}{problem}", "correct the chat template"
 
@@ -125,14 +125,20 @@ def _ours(arguments: Mapping[str, object]) -> Iterator[FieldFinding]:
     backend = structured.get("backend") if isinstance(structured, Mapping) else None
     if backend not in (None, "xgrammar"):
         place = ("structured_outputs_config", "backend")
-        yield place, f"is '{backend}'; only xgrammar compiles grammars", "leave it out"
+        yield place, f"is '{backend}'; only xgrammar compiles grammars", "omit it"
     scheduler = arguments.get("scheduler_cls")
     if isinstance(scheduler, str) and not scheduler.startswith("vllm."):
         text = f"is '{scheduler}'; only vLLM's own schedulers support structured output"
-        yield ("scheduler_cls",), text, "leave it out"
+        yield ("scheduler_cls",), text, "omit it"
     for name, value in (("runner", "pooling"), ("task", "embed"), ("task", "classify")):
         if arguments.get(name) == value:
-            hint = "write `kind: embedding` or `kind: rerank` for a model that does not write text"
-            yield (name,), f"is '{value}', and kind `llm` is for models that write text", hint
+            hint = (
+                "write `kind: embedding` or `kind: rerank` for a model that does not generate text"
+            )
+            yield (name,), f"is '{value}', but kind `llm` is for models that generate text", hint
     if arguments.get("skip_tokenizer_init") is True:
-        yield ("skip_tokenizer_init",), "is true, and replies are decoded here", "leave it out"
+        yield (
+            ("skip_tokenizer_init",),
+            "is true, but the toolkit's engine decodes replies",
+            "omit it",
+        )
