@@ -24,10 +24,10 @@ _SUBSCRIPTION = ("id", "scope_kind", "scope_id", "plan_id", "next_plan_id", "per
 
 def main(arguments: Sequence[str]) -> int:
     """Runs `plans`; returns its exit code."""
-    parser, commands = parser_of("plans", "Give users, groups and organisations plans.")
+    parser, commands = parser_of("plans", "Assign plans to users, groups and organisations.")
     add_command(commands, "list", "list plans", _list_plans)
-    add_command(commands, "subscriptions", "list who has which plan", _list_subscriptions)
-    subscribe = add_command(commands, "subscribe", "give a plan, or change it", _subscribe)
+    add_command(commands, "subscriptions", "list subscriptions", _list_subscriptions)
+    subscribe = add_command(commands, "subscribe", "assign or change a plan", _subscribe)
     subscribe.add_argument("plan", help="the plan's id")
     add_holder(subscribe, keys=False, required=True)
     return run_command(parser.parse_args(arguments))

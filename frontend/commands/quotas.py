@@ -30,19 +30,21 @@ def main(arguments: Sequence[str]) -> int:
     add_holder(listed, keys=True, required=False)
     create = add_command(commands, "create", "create a quota", _create)
     add_holder(create, keys=True, required=True)
-    create.add_argument("amount", type=int, help="the most that may be used in a period")
+    create.add_argument("amount", type=int, help="the maximum that may be used in a period")
     create.add_argument("--measure", default="tokens", choices=[*Measure])
     create.add_argument("--period", default="month", help="minute, day, month, 30d, … or none")
     create.add_argument("--model", default="", help="only requests to this model")
-    reset = add_command(commands, "reset", "count what was used as 0 from now on", _reset)
-    delete = add_command(commands, "delete", "delete a quota; what was used stays", _delete)
+    reset = add_command(commands, "reset", "reset the used amount to 0", _reset)
+    delete = add_command(commands, "delete", "delete a quota; usage is kept", _delete)
     for each in (reset, delete):
         each.add_argument("quota", help="the quota's id")
     requests = add_command(commands, "requests", "list users' requests for more", _requests)
     requests.add_argument("--status", help="pending, approved, refused or expired")
     approve = add_command(commands, "approve", "grant a request for more", _approve)
-    approve.add_argument("--amount", type=int, help="another amount than the one asked for")
-    approve.add_argument("--permanent", action="store_true", help="grant it without an end")
+    approve.add_argument(
+        "--amount", type=int, help="grant this amount instead of the requested one"
+    )
+    approve.add_argument("--permanent", action="store_true", help="grant it without an end date")
     refuse = add_command(commands, "refuse", "refuse a request for more", _refuse)
     refuse.add_argument("--note", default="", help="the reason, for the user")
     for each in (approve, refuse):
