@@ -19,10 +19,10 @@ _GGUF_ENCODERS = ("bert", "nomic-bert", "jina-bert-v2", "t5", "clip")
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """`kind` is one of the toolkit's, or "" for weights that none of them serves or that do not say
+    """`kind` is one of the toolkit's, or "" for weights that cannot be served or that do not say
     what they are. `what` are words for messages, "" if nothing is known; `fix` says what to do
-    instead. Not `certain`: that kind can serve them, but nothing says that they were trained
-    for it."""
+    instead. Not `certain`: that kind can serve them, but nothing says that they were trained for
+    it."""
 
     kind: str = ""
     what: str = ""
@@ -76,7 +76,7 @@ def refusal(kind: str, path: Path, engine: Engine | None) -> Refusal | None:
 
 
 def _other(files: Files) -> Weights | None:
-    """Weights that no kind serves."""
+    """Weights that cannot be served by any kind."""
     if "adapter_config.json" in files.names and "config.json" not in files.names:
         fix = "name its base model as `source` in models.yaml, and this folder below `adapters`"
         return Weights("", _named("a LoRA adapter", files), fix)

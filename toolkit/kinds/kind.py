@@ -162,7 +162,7 @@ class Kind(Generic[E, F]):
         return False
 
     def accepts(self, files: Files, engine: Engine | None) -> bool:
-        """Whether an entry may serve weights that no kind recognizes as this one."""
+        """Whether an entry may serve weights that do not say that they are of this kind."""
         return False
 
     def not_loaded(self, files: Files, engine: Engine) -> tuple[str, str] | None:
