@@ -1,4 +1,4 @@
-"""Every page with much on it, in both themes and at two widths: nothing violates WCAG 2.2 AA, nothing
+"""Every page with much on it, in both themes and at two widths: nothing violates WCAG 2.2 AA or
 is wider than the window. With `PAGES_SCREENSHOTS`, pictures of all of them are kept."""
 
 import time
@@ -67,7 +67,7 @@ def _fill(site: Site) -> None:
         group = make("/admin/groups", name="computational-physics", weight=3)["id"]
         for n in range(12):
             make("/admin/users", name=f"student-{n:03}", role="student", group_id=group,
-                 display_name=f"Student number {n}", email=f"student-{n}@physics.example.org")  # fmt: skip
+                 display_name=f"Student number {n}", email=f"student-{n}@example.org")  # fmt: skip
         owner, group_of = site.ids["tess"], {"scope_kind": "group", "scope_id": group}
         mine = {"scope_kind": "user", "scope_id": owner}
         make("/admin/keys", user_id=owner, name="laptop", models=["echo", "echo-*"])
