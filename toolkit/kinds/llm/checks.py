@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from toolkit.contract import INTERFACES
 from toolkit.engine_arguments import SET_BY_US, Engine, engine
 from toolkit.engine_arguments.contents import refused_contents
 from toolkit.engine_arguments.together import contradictions
@@ -135,6 +136,9 @@ def _platform(arguments: Mapping[str, object], *, gpu: bool) -> Iterator[FieldFi
         yield place, "is suffix, which needs the package arctic-inference", "use `method: ngram`"
 
 
+_NUMBERS = ("vector", "scores")
+
+
 def _ours(arguments: Mapping[str, object]) -> Iterator[FieldFinding]:
     """Values that vLLM takes and the step `engine` refuses."""
     structured = arguments.get("structured_outputs_config")
@@ -148,7 +152,9 @@ def _ours(arguments: Mapping[str, object]) -> Iterator[FieldFinding]:
         yield ("scheduler_cls",), text, "leave it out"
     for name, value in (("runner", "pooling"), ("task", "embed"), ("task", "classify")):
         if arguments.get(name) == value:
-            hint = "write `kind: embedding` or `kind: rerank` for a model that does not write text"
+            others = [kind for kind, each in INTERFACES.items() if each.answer in _NUMBERS]
+            names = " or ".join(f"`kind: {kind}`" for kind in others)
+            hint = f"write {names} for a model that does not write text"
             yield (name,), f"is '{value}', and kind `llm` is for models that write text", hint
     if arguments.get("config_format") == "mistral":
         yield (
