@@ -97,7 +97,7 @@ def _draft(draft: _Given, is_set: bool) -> Iterator[Misfit]:
     if not alone:
         what = f"the method {method} needs" if method else "needs"
         text = f"{what} a `model` that proposes tokens"
-        yield place, text, "add `model: FOLDER`, or `method: ngram`, which needs none"
+        yield place, text, "add `model: FOLDER`, or `method: ngram`, which needs no model"
     elif method in ("ngram", "[ngram]", "ngram_gpu") and not draft.number("num_speculative_tokens"):
         yield place, "needs `num_speculative_tokens`", "add for example `num_speculative_tokens: 3`"
 
