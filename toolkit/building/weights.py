@@ -13,11 +13,10 @@ from pathlib import Path
 from toolkit import kinds
 from toolkit.building.quantization import quantize_entry
 from toolkit.convert.kept import keep_converted
-from toolkit.convert.recipes import recipe
 from toolkit.errors import ConvertError, SourceError, ToolkitError
 from toolkit.facts import Facts
 from toolkit.kinds import read_facts
-from toolkit.kinds.architectures import refusal
+from toolkit.kinds.classify import refusal
 from toolkit.kinds.llm.facts import AdapterFacts, LlmFacts
 from toolkit.kinds.llm.fields import Adapter, LlmEntry
 from toolkit.kinds.llm.limits import check_weights
@@ -59,7 +58,7 @@ def prepare(
     """
     named = _Named(name, progress)
     check_digest(fetched, entry)
-    place = keep_converted(recipe(kinds.of(entry).conversion(fetched.path)), fetched, named)
+    place = keep_converted(kinds.of(entry).conversion(fetched.path), fetched, named)
     # the source's digest: a converted folder's would change with every library
     prepared = Prepared(place, fetched.digest, read_place(place))
     return (

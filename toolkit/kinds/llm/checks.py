@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from toolkit.contract import INTERFACES
 from toolkit.engine_arguments import SET_BY_US, Engine, engine
 from toolkit.engine_arguments.together import contradictions
 from toolkit.engine_arguments.values import misfits
@@ -119,6 +120,9 @@ def _unknown(
         yield place, text, nearest(name, known)
 
 
+_NUMBERS = ("vector", "scores")
+
+
 def _ours(arguments: Mapping[str, object]) -> Iterator[FieldFinding]:
     """Values that vLLM takes and the step `engine` refuses."""
     structured = arguments.get("structured_outputs_config")
@@ -132,7 +136,9 @@ def _ours(arguments: Mapping[str, object]) -> Iterator[FieldFinding]:
         yield ("scheduler_cls",), text, "leave it out"
     for name, value in (("runner", "pooling"), ("task", "embed"), ("task", "classify")):
         if arguments.get(name) == value:
-            hint = "write `kind: embedding` or `kind: rerank` for a model that does not write text"
+            others = [kind for kind, each in INTERFACES.items() if each.answer in _NUMBERS]
+            names = " or ".join(f"`kind: {kind}`" for kind in others)
+            hint = f"write {names} for a model that does not write text"
             yield (name,), f"is '{value}', and kind `llm` is for models that write text", hint
     if arguments.get("skip_tokenizer_init") is True:
         yield ("skip_tokenizer_init",), "is true, and replies are decoded here", "leave it out"
