@@ -1,7 +1,7 @@
 """Turns that the gateways of one database take at something that only one of them may do.
 
 A turn is a lock of PostgreSQL's or of a file beside SQLite's, and ends with the process that holds
-it, however that ends. It is for work that is rare: whoever waits asks five times a second.
+it, however that ends. It is for work that is rare: a process that waits asks five times a second.
 """
 
 import asyncio

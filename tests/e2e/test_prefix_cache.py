@@ -19,7 +19,7 @@ from tests.support.processes import Service
 
 pytestmark = pytest.mark.timeout(300)
 _BLOCK = 16
-"""vLLM caches whole blocks of so many tokens at least."""
+"""The tokens of a block: vLLM caches whole blocks."""
 
 
 @dataclass
