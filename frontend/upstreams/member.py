@@ -34,7 +34,7 @@ class Placing:
     """The operator's rules for one upstream.
 
     `max_running`: requests at once; None: no limit of its own. `groups`: the ids of the groups that
-    may use it; empty: all. `external`: it is outside the site. `labels`: what the rules of groups
+    may use it; empty: all. `external`: prompts sent to it leave the site. `labels`: what the rules of groups
     are about.
     """
 
@@ -175,9 +175,13 @@ class Member:
         """A request ended with an error. `answered`: after its first byte. Whether that was the
         upstream's fault, and not its caller's."""
         if isinstance(error, UpstreamLost):
+            # the next poll says when a server is back, and a breaker would delay that; it opens
+            # where polls are answered and requests never are, so each poll counts one request
+            if self.registry.is_reachable:
+                self.breaker(model).failed()
             self.registry.lost()
             self.error = "the server cannot be reached"
-            return True  # the next poll says when it is back: a breaker would only delay that
+            return True
         if isinstance(error, UpstreamBusy) or (isinstance(error, BackendTimeout) and answered):
             return False
         if isinstance(error, BackendFailed | BackendTimeout | BackendUnavailable):
