@@ -57,7 +57,7 @@ class ServedModel:
 
 @dataclass(frozen=True, slots=True)
 class UpstreamEntry:
-    """One upstream. `max_concurrent`: requests at once; `external`: prompts sent to it leave the site;
+    """One upstream. `max_concurrent`: requests at once; `external`: prompts leave the site;
     `groups`: the ids of the groups that may use it, all if empty; `models`: empty for all that the
     server lists; `labels`: what the rules of groups are about."""
 

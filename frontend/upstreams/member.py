@@ -34,7 +34,7 @@ class Placing:
     """The operator's rules for one upstream.
 
     `max_running`: requests at once; None: no limit of its own. `groups`: the ids of the groups that
-    may use it; empty: all. `external`: prompts sent to it leave the site. `labels`: what the rules of groups
+    may use it; empty: all. `external`: prompts leave the site. `labels`: what the rules of groups
     are about.
     """
 

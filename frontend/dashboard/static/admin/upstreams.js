@@ -52,7 +52,7 @@ const optional = (one = {}) => [
   { name: "priority", label: "Priority", type: "number", value: one.priority ?? 0, min: -10, max: 1000, required: true, hint: "Higher is preferred." },
   { name: "gpu_memory_gb", label: "GPU memory in GiB", type: "number", value: one.gpu_memory_gb, step: "any" },
   { name: "external", label: "Prompts that are sent there leave the site", type: "checkbox", value: one.external },
-  { name: "labels", label: "Labels", type: "area", value: lines(given(one)), hint: "One per line: name=value, such as trust=high. Groups may require them. The label site is local, or cloud where it is outside the site." },
+  { name: "labels", label: "Labels", type: "area", value: lines(given(one)), hint: "One per line: name=value, such as trust=high. Groups may require them. The label site is local, or cloud if prompts leave the site." },
   { name: "api_key_env", label: "Environment variable with its key", value: one.api_key_env ?? "", hint: "Name of an environment variable of the gateway that ends with _API_KEY. Do not enter the key itself." },
 ];
 
