@@ -7,6 +7,7 @@ Plain data without dependencies, so that every command can afford to import it.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 VERSION = 1
 
@@ -51,7 +52,7 @@ class Interface:
     `required` and `optional` are inputs. A model says at least `capabilities`; it may say `further`
     ones, and `generated` ones when the toolkit made it. `numbers` are parameters that must hold a
     count. `request` is a small one that the whole path has to answer: input → (type, value); a
-    health probe of one step has the same texts.
+    health probe of one step has the same texts. `answer` is what a client gets.
     """
 
     kind: str
@@ -65,6 +66,7 @@ class Interface:
     has_image: bool = False
     batched: bool = False
     decoupled: bool = False
+    answer: Literal["text", "vector", "scores", "images"] = "text"
     request: Mapping[str, tuple[str, str | int]] = field(default_factory=dict)
 
     @property
@@ -108,6 +110,7 @@ INTERFACES = {
             capabilities=("embedding",),
             numbers=(CONTEXT_LENGTH, DIMENSIONS),
             batched=True,
+            answer="vector",
             request={"text": ("BYTES", "ok")},
         ),
         Interface(
@@ -118,6 +121,7 @@ INTERFACES = {
             capabilities=("rerank",),
             numbers=(CONTEXT_LENGTH,),
             batched=True,
+            answer="scores",
             request={"query": ("BYTES", "ok"), "document": ("BYTES", "ok")},
         ),
         Interface(
@@ -132,6 +136,7 @@ INTERFACES = {
             {"image": ("STRING", (-1,))},
             capabilities=("image",),
             has_image=True,
+            answer="images",
             request={"prompt": ("BYTES", "ok"), "steps": ("INT32", 1), "count": ("INT32", 1)},
         ),
     )

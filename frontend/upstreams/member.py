@@ -173,9 +173,13 @@ class Member:
         """A request ended with an error. `answered`: after its first byte. Whether that was the
         upstream's fault, and not its caller's."""
         if isinstance(error, UpstreamLost):
+            # the next poll says when a server is back, and a breaker would delay that; it opens
+            # where polls are answered and requests never are, so each poll counts one request
+            if self.registry.is_reachable:
+                self.breaker(model).failed()
             self.registry.lost()
             self.error = "the server cannot be reached"
-            return True  # the next poll says when it is back: a breaker would only delay that
+            return True
         if isinstance(error, UpstreamBusy) or (isinstance(error, BackendTimeout) and answered):
             return False
         if isinstance(error, BackendFailed | BackendTimeout | BackendUnavailable):

@@ -72,6 +72,7 @@ class Registry:
     _refreshed_at_s: float = -1e9
     _worked_at_s: float = -math.inf
     _is_silent: bool = False
+    _woken: asyncio.Event = field(default_factory=asyncio.Event)
     _refreshing: asyncio.Task[None] | None = None
     _loaded: dict[str, Model] = field(default_factory=dict)
     _on_demand: dict[str, Model] = field(default_factory=dict)
@@ -226,8 +227,12 @@ class Registry:
         self._worked_at_s = time.monotonic()
 
     def lost(self) -> None:
-        """A request found the upstream gone: notes it at once; the next poll corrects it."""
+        """A request lost its connection: the upstream counts as gone until it answers a poll.
+
+        One such answer does not mean that the server is down, so the poll begins now.
+        """
         self._reachable = False
+        self._woken.set()
 
     @property
     def pause_s(self) -> float:
@@ -258,7 +263,13 @@ class Registry:
 
     async def _poll(self) -> None:
         while True:
-            await asyncio.sleep(self.pause_s)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self.pause_s):
+                    await self._woken.wait()
+                    # a server that cuts every answer must not be polled for each of them
+                    rest_s = self._refreshed_at_s + _MISS_INTERVAL_S - time.monotonic()
+                    await asyncio.sleep(rest_s)
+            self._woken.clear()
             await self.refresh()
             self.residency.unload_idle(self.loaded)
 

@@ -5,7 +5,6 @@ of downloads are asked for.
 """
 
 import shutil
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -113,23 +112,13 @@ def _download(name: str, source: Source, here: bool, offline: bool) -> Work:
 def _conversion(name: str, entry: SourcedEntry, state: State, source_bytes: int | None) -> Work:
     path = state.fetched.path if state.fetched is not None else Path(_file_name(entry))
     conversion = kinds.of(entry).conversion(path)
-    what = _CONVERSIONS[conversion]
+    what = conversion.title
     if state.converted is not None:
         return Work(name, "convert", what, True, size_of(state.converted))
     if source_bytes is None:
         return Work(name, "convert", what, False, None)
     cost = estimates.conversion_cost(conversion, source_bytes, path.name)
     return Work(name, "convert", what, False, cost.size_bytes, cost.seconds, cost.memory_bytes)
-
-
-_CONVERSIONS: Mapping[str, str] = {
-    "gguf": "GGUF to safetensors",
-    "checkpoint": "check and copy safetensors",
-    "encoder": "export to ONNX, compare with the source",
-    "cross-encoder": "export to ONNX, compare with the source",
-    "diffusion": "export to ONNX, compare with the source",
-    "copy": "copy the model's files",
-}
 
 
 def _quantization(name: str, quantization: str, state: State, size: int | None) -> Work:

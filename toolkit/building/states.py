@@ -8,7 +8,6 @@ from toolkit import kinds
 from toolkit.building.quantization import quantized_place
 from toolkit.building.weights import about_adapter, check_digest, read_place
 from toolkit.convert.kept import converted_place
-from toolkit.convert.recipes import recipe
 from toolkit.facts import Facts
 from toolkit.kinds.llm.facts import AdapterFacts, LlmFacts
 from toolkit.kinds.llm.fields import LlmEntry
@@ -35,7 +34,7 @@ def find_state(entry: SourcedEntry, folder: Path) -> State:
     if fetched is None:
         return State()
     check_digest(fetched, entry)
-    place = converted_place(recipe(kinds.of(entry).conversion(fetched.path)), fetched.digest)
+    place = converted_place(kinds.of(entry).conversion(fetched.path), fetched.digest)
     quantized = None
     if isinstance(entry, LlmEntry) and entry.quantization is not None:
         quantized = _existing(quantized_place(entry.quantization, place))

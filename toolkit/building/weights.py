@@ -13,14 +13,13 @@ from pathlib import Path
 from toolkit import kinds
 from toolkit.building.quantization import quantize_entry
 from toolkit.convert.kept import keep_converted
-from toolkit.convert.recipes import recipe
 from toolkit.errors import ConvertError, SourceError, ToolkitError
 from toolkit.facts import Facts
 from toolkit.kinds import read_facts
-from toolkit.kinds.architectures import refusal
+from toolkit.kinds.classify import refusal
 from toolkit.kinds.llm.facts import AdapterFacts, LlmFacts
 from toolkit.kinds.llm.fields import Adapter, LlmEntry
-from toolkit.kinds.llm.limits import check_weights
+from toolkit.kinds.llm.limits import check_cache, check_weights
 from toolkit.kinds.llm.template import read_template
 from toolkit.progress import Progress, Step
 from toolkit.spec import SourcedEntry
@@ -59,7 +58,7 @@ def prepare(
     """
     named = _Named(name, progress)
     check_digest(fetched, entry)
-    place = keep_converted(recipe(kinds.of(entry).conversion(fetched.path)), fetched, named)
+    place = keep_converted(kinds.of(entry).conversion(fetched.path), fetched, named)
     # the source's digest: a converted folder's would change with every library
     prepared = Prepared(place, fetched.digest, read_place(place))
     return (
@@ -79,6 +78,8 @@ def _prepare_llm(
         check_weights(entry.engine_args, place / "engine" / "weights")
     known = read_place(place)
     assert isinstance(known, LlmFacts)
+    if entry.engine == "vllm":
+        check_cache(entry.engine_args, entry.context_length, known.cache_bytes_per_token)
     adapters, about = {}, {}
     for adapter, given in entry.adapters.items():
         # errors otherwise point at the model's own `source`

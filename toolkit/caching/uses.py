@@ -7,7 +7,6 @@ from pathlib import Path
 
 from toolkit.building.quantization import quantized_place
 from toolkit.convert.kept import converted_place
-from toolkit.convert.recipes import recipe
 from toolkit.errors import ToolkitError
 from toolkit.home import home
 from toolkit.kinds import all_kinds
@@ -53,7 +52,7 @@ def _converted(kind: str, entry: BaseEntry, source: Source, folder: Path) -> lis
         # a local path has no record of its digest: all of it is read, as a build would
         if (fetched := find_local(source, folder)) is None:
             return []
-        place = converted_place(recipe(all_kinds()[kind].conversion(fetched.path)), fetched.digest)
+        place = converted_place(all_kinds()[kind].conversion(fetched.path), fetched.digest)
         if isinstance(entry, LlmEntry) and entry.quantization is not None:
             return [place, quantized_place(entry.quantization, place)]
     # without the libraries the key is not known, and nothing was converted

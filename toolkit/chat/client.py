@@ -101,7 +101,7 @@ class Client:
         answer = self._post("/v1/embeddings", {"model": model, "input": text})
         return cast("list[float]", answer["data"][0]["embedding"])
 
-    def rerank(self, model: str, query: str, documents: list[str]) -> list[tuple[float, str]]:
+    def score(self, model: str, query: str, documents: list[str]) -> list[tuple[float, str]]:
         """Scores with their documents, the best first."""
         body = {"model": model, "query": query, "documents": documents}
         results = self._post("/v1/rerank", body)["results"]

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from toolkit.cli.output import say
+from toolkit.contract import INTERFACES
 
 if TYPE_CHECKING:
     from toolkit.serve.models import ServedModel
@@ -31,9 +32,14 @@ def announce(options: "ServeOptions", models: "Sequence[ServedModel]", *, stop: 
     if options.triton_port is not None:
         say(f"To start a gateway: toolkit serve --frontend-only --triton {address}")
         return
-    chats = [model.name for model in models if model.kind == "llm"]
+    chats = [model.name for model in models if _chats(model)]
     if chats:
         _show_request(address, chats[0])
+
+
+def _chats(model: "ServedModel") -> bool:
+    interface = INTERFACES.get(model.kind)
+    return interface is not None and "chat" in interface.capabilities
 
 
 def _show_request(address: str, model: str) -> None:

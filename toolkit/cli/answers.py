@@ -29,7 +29,7 @@ def print_scores(client: "Client", model: str, query: str, text: str, as_json: b
             "input",
             hint=f'toolkit run {model} "QUERY" < documents.txt',
         )
-    scores = client.rerank(model, query, documents)
+    scores = client.score(model, query, documents)
     if as_json:
         print_json([{"score": score, "document": document} for score, document in scores])
         return

@@ -13,6 +13,7 @@ import typer
 from toolkit.cli.options import Json, machine_of, takes
 from toolkit.cli.output import print_json, print_table, say
 from toolkit.cli.sizes import size
+from toolkit.contract import INTERFACES
 
 if TYPE_CHECKING:
     from toolkit.catalogue import Available
@@ -25,7 +26,7 @@ _LEAST_NEEDED = ("about", "needs", "context", "license")
 _COUNTS = (("B", 10**9), ("M", 10**6), ("K", 10**3))
 
 
-Kind = StrEnum("Kind", "llm embedding rerank diffusion")
+Kind = StrEnum("Kind", list(INTERFACES))  # type: ignore[misc]  # mypy needs literal names
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from toolkit.cli.options import takes
 from toolkit.cli.output import has_color, print_error, print_json, say
 from toolkit.cli.run_options import Options, check_files, check_kind, read_pairs, read_prompt
+from toolkit.contract import INTERFACES
 from toolkit.errors import ToolkitError, UsageError
 
 if TYPE_CHECKING:
@@ -52,15 +53,17 @@ def run(options: Options) -> None:
         if model is None:
             raise _not_served(name, client)
         check_kind(options, model.name, model.kind)
-        if model.kind == "llm":
+        interface = INTERFACES.get(model.kind)
+        answer = interface.answer if interface is not None else ""
+        if answer == "text":
             talk = Conversation(model.name, system=options.system or "")
             for name, value in pairs:
                 talk.set(name, value)
             _talk(options, prompt, model, talk, client, screen)
-        elif model.kind == "diffusion":
+        elif answer == "images":
             _images(options, prompt, _image_fields(model.name, pairs), client, screen)
         else:
-            _other(options, prompt, model, client)
+            _other(options, prompt, model, answer, client)
 
 
 def _image_fields(model: str, pairs: list[tuple[str, str]]) -> dict[str, Any]:
@@ -152,8 +155,10 @@ def _answer_once(
             say(line)
 
 
-def _other(options: Options, prompt: str | None, model: "Model", client: "Client") -> None:
-    """An embedding or rerank model."""
+def _other(
+    options: Options, prompt: str | None, model: "Model", answer: str, client: "Client"
+) -> None:
+    """Models that answer one request: with a vector or with scores."""
     from toolkit.cli import answers
 
     if prompt is None:
@@ -161,15 +166,15 @@ def _other(options: Options, prompt: str | None, model: "Model", client: "Client
             f"{model.name} ({model.kind}) requires a text",
             hint=f"toolkit run {options.model} TEXT",
         )
-    match model.kind:
-        case "embedding":
+    match answer:
+        case "vector":
             answers.print_vector(client.embed(model.name, prompt), model.name, options.as_json)
-        case "rerank":
+        case "scores":
             answers.print_scores(
                 client, model.name, " ".join(options.words or ()), prompt, options.as_json
             )
-        case kind:
+        case _:
             raise UsageError(
-                f"`toolkit run` does not know models of kind '{kind}'",
+                f"`toolkit run` does not know models of kind '{model.kind}'",
                 hint="send requests to Triton itself",
             )

@@ -13,11 +13,12 @@ import typer
 
 from toolkit.cli.complete import complete_runnable
 from toolkit.cli.options import Json
+from toolkit.contract import INTERFACES
 from toolkit.errors import UsageError
 
 _MOST_INPUT = 64 << 20
-_CHATS, _IMAGES = ("llm",), ("diffusion",)
-_KINDS = {
+_CHATS, _IMAGES = ("text",), ("images",)
+_ANSWERS = {
     "--system": _CHATS,
     "--image": _CHATS,
     "--tools": _CHATS,
@@ -25,7 +26,7 @@ _KINDS = {
     "--set": (*_CHATS, *_IMAGES),
     "--output": _IMAGES,
 }
-"""The kinds of models that take an option; the others are for all."""
+"""What models answer that take an option (`Interface.answer`); the other options are for all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +149,8 @@ def check_kind(options: Options, model: str, kind: str) -> None:
         "--set": options.setting,
         "--output": options.output,
     }
-    for name, kinds in _KINDS.items():
+    for name, answers in _ANSWERS.items():
+        kinds = [known for known, each in INTERFACES.items() if each.answer in answers]
         # an empty system prompt is a value
         if values[name] not in (None, False, []) and kind not in kinds:
             raise UsageError(

@@ -25,9 +25,9 @@ def build_single(single: "Single") -> Path:
     from toolkit.single.entry import build
 
     context = f", context {single.context_length}" if single.context_length else ""
-    # shown, because a reply that is cut at 8192 tokens would surprise
+    # shown, because a reply or a text that is cut at fewer tokens would surprise
     longest = single.longest_context or 0
-    if single.kind == "llm" and longest > (single.context_length or longest):
+    if longest > (single.context_length or longest):
         context += f" of {longest} (--context-length sets it)"
     say(f"{single.name}: {single.kind}{context}")
     with console_progress() as progress:

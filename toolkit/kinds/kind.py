@@ -8,14 +8,16 @@ toolkit lists kinds (`toolkit.kinds` finds them).
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Literal, Protocol, TypeVar
 
-from toolkit.contract import BACKENDS, Interface
+from toolkit.contract import BACKENDS, GRAPH, Interface
 from toolkit.engine_arguments import Engine
 from toolkit.facts import Facts
 from toolkit.fields.entry import BaseEntry
 from toolkit.fields.source import Source
 from toolkit.finding import FieldFinding
+from toolkit.kinds.conversion import Conversion
+from toolkit.kinds.files import Files
 from toolkit.kinds.parts import Model
 from toolkit.targets import Target
 
@@ -46,6 +48,17 @@ class KindStep:
     backend: str
     native: bool = False
     decoupled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Rounding:
+    """How `toolkit quantize` makes the graphs of a kind smaller: the steps in `int8` become 8 bit
+    (fp16 is for all graphs), and `measure` is what the result is judged by. `fixed_ranges`: ranges
+    of activations that are calibrated once hold for every request."""
+
+    measure: Literal["vectors", "images"]
+    int8: tuple[str, ...]
+    fixed_ranges: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +110,9 @@ class Kind(Generic[E, F]):
     `wide` are facts that stand for weights which are not known yet: nothing exceeds them.
     `estimate` names the estimate of `toolkit fit`. `not_here` gives the reason for each field of
     other kinds that this one does not have. `code_files` is what a version of the model holds.
+    `weights` is what its weights are called in messages, "" where any files will do; `reads_gguf`:
+    they may be a GGUF file. `default_context` are the tokens of a model that is served by its name,
+    None where requests have no length. `rounding` is None where graphs are not quantized.
     """
 
     name: str
@@ -113,6 +129,10 @@ class Kind(Generic[E, F]):
     hints: str = ""
     not_here: Mapping[str, str] = {}
     code_files: tuple[str, ...] = (KEEP,)
+    weights: str = ""
+    reads_gguf: bool = False
+    default_context: int | None = None
+    rounding: Rounding | None = None
 
     @property
     def tokenizing(self) -> str | None:
@@ -121,12 +141,36 @@ class Kind(Generic[E, F]):
         names = (step.name for step in self.steps if "tokenizer/" in BACKENDS[step.backend].files)
         return next(names, None)
 
+    @property
+    def graphs(self) -> list[str]:
+        """The steps that are an ONNX graph."""
+        return [step.name for step in self.steps if GRAPH in BACKENDS[step.backend].files]
+
+    @property
+    def needs_context(self) -> bool:
+        """Whether an entry must say how many tokens a request has at most."""
+        length = self.entry.model_fields.get("context_length")
+        return length is not None and length.is_required()
+
     def adapters(self, entry: E) -> Mapping[str, Sourced]:
         """Weights served beside the model's own, by the names that clients ask for."""
         return {}
 
-    def conversion(self, source: Path) -> str:
-        """The name of the conversion (`toolkit.convert.recipes`) for weights at `source`."""
+    def recognizes(self, files: Files, engine: Engine | None) -> bool:
+        """Whether the files of a checkpoint say that it is of this kind. At most one kind answers
+        True. `engine` knows architectures by name."""
+        return False
+
+    def accepts(self, files: Files, engine: Engine | None) -> bool:
+        """Whether an entry may serve weights that do not say that they are of this kind."""
+        return False
+
+    def not_loaded(self, files: Files, engine: Engine) -> tuple[str, str] | None:
+        """What weights of this kind are that `engine` does not load, and what to do."""
+        return None
+
+    def conversion(self, source: Path) -> Conversion:
+        """How weights at `source` are converted."""
         raise NotImplementedError
 
     def models(self, entry: E, facts: F, building: Building) -> list[Model]:

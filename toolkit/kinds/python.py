@@ -21,6 +21,7 @@ from toolkit.kinds.checks import (
     sourced_findings,
     version_findings,
 )
+from toolkit.kinds.conversion import Conversion, Rate
 from toolkit.kinds.declared import declared_parameters, declared_tensors
 from toolkit.kinds.kind import Building, Kind, Surroundings
 from toolkit.kinds.parts import Model, Running, Step
@@ -34,6 +35,17 @@ class UserFacts(Facts):
 
     kind: Literal["python"] = "python"
     versions: tuple[int, ...]
+
+
+COPY = Conversion(
+    "toolkit.convert.user",
+    "copy_user_model",
+    1,
+    (),
+    "copy the model's files",
+    Rate(0, 3, start_bytes=0.1e9, memory=0.0),
+    check="copy",
+)
 
 
 class PythonEntry(SourcedEntry, QueuedFields, DeclaredFields):
@@ -64,8 +76,8 @@ class _Python(Kind[PythonEntry, UserFacts]):
     title = "Your own model.py"
     code_files = ("model.py",)
 
-    def conversion(self, source: Path) -> str:
-        return "copy"
+    def conversion(self, source: Path) -> Conversion:
+        return COPY
 
     def is_decoupled(self, entry: PythonEntry, others: Mapping[str, BaseEntry]) -> bool:
         return entry.decoupled

@@ -7,10 +7,15 @@ from typing import Literal
 from pydantic import Field
 
 from toolkit import contract
+from toolkit.engine_arguments import Engine
 from toolkit.facts import TextFacts
 from toolkit.finding import FieldFinding
+from toolkit.kinds.conversion import ONNX, Conversion
 from toolkit.kinds.encoding import (
+    DEFAULT_CONTEXT,
     IDS,
+    LIBRARIES,
+    RATE,
     STEPS,
     Encoding,
     EncodingEntry,
@@ -18,8 +23,19 @@ from toolkit.kinds.encoding import (
     encoding_findings,
     text_tensor,
 )
+from toolkit.kinds.files import Files
 from toolkit.kinds.kind import WIDE, Building, Kind, Surroundings
 from toolkit.kinds.parts import Model, Tensor
+
+_CONVERSION = Conversion(
+    "toolkit.convert.reranker",
+    "convert_reranker",
+    3,
+    LIBRARIES,
+    ONNX,
+    RATE,
+    source="a rerank model",
+)
 
 
 class RerankFacts(TextFacts):
@@ -51,14 +67,21 @@ class _Rerank(Kind[RerankEntry, RerankFacts]):
     interface = contract.INTERFACES["rerank"]
     steps = STEPS
     estimate = "encoder"
+    default_context = DEFAULT_CONTEXT
+    weights = "a cross-encoder"
     title = "A rerank model"
     example = "hf:cross-encoder/ms-marco-MiniLM-L6-v2"
     hints = """\
     # context_length: 512            # tokens of query and document together
 """
 
-    def conversion(self, source: Path) -> str:
-        return "cross-encoder"
+    def recognizes(self, files: Files, engine: Engine | None) -> bool:
+        # its score is the only label of a head, which the graph of an embedding model leaves out
+        one = files.saved_as("ForSequenceClassification") and files.labels == 1
+        return one and files.classifies
+
+    def conversion(self, source: Path) -> Conversion:
+        return _CONVERSION
 
     def findings(
         self, name: str, entry: RerankEntry, around: Surroundings

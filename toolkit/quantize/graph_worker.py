@@ -45,7 +45,7 @@ def _run(job: Job, events: Events) -> Job:
     # the graph is replaced in `place`, and what it was is needed for the comparison
     shutil.copytree(place, source)
     try:
-        if job["kind"] == "embedding":
+        if job["measure"] == "vectors":
             job["context_length"] = _context_length(source, job["context_length"])
         with events.step("quantize graphs", total=len(job["graphs"]), unit="graphs") as step:
             for name in job["graphs"]:
@@ -53,8 +53,7 @@ def _run(job: Job, events: Events) -> Job:
                 _quantize(place / name / "model.onnx", job)
                 step.advance()
         weights = _count_rounded(source, place, job)
-        measure = _compare_images if job["kind"] == "diffusion" else _compare_vectors
-        measured = measure(source, place, job, events)
+        measured = _MEASURES[job["measure"]](source, place, job, events)
     finally:
         shutil.rmtree(source)
     after = _size(place)
@@ -322,3 +321,7 @@ def _compare_images(source: Path, place: Path, _: Job, events: Events) -> Job:
         "psnr_db": {"mean": float(np.mean(values)), "min": min(values)},
         "distribution": {"title": "PSNR of each image (dB)", "values": values},
     }
+
+
+_MEASURES = {"vectors": _compare_vectors, "images": _compare_images}
+"""By the measure that a kind names."""

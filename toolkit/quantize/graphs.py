@@ -17,8 +17,10 @@ from toolkit.convert.steps import TOKENIZER_FILES
 from toolkit.errors import QuantizeError
 from toolkit.facts import FILE, write_facts
 from toolkit.home import home
-from toolkit.kinds import read_facts
+from toolkit.kinds import all_kinds, read_facts
+from toolkit.kinds.embedding import KIND as EMBEDDING
 from toolkit.kinds.embedding import EmbeddingFacts
+from toolkit.kinds.kind import Kind, Rounding
 from toolkit.progress import Progress
 from toolkit.quantize.graph_files import files_of
 from toolkit.quantize.limits import Limits, failures
@@ -28,12 +30,6 @@ from toolkit.quantize.report import write_report
 from toolkit.quantize.texts import load_calibration, load_evaluation
 
 _SAMPLES = 64
-_GRAPHS = {
-    "embedding": ("encoder",),
-    "diffusion": ("text_encoder", "denoise", "decode"),
-}
-_ROUNDED = {"encoder", "text_encoder", "denoise"}
-"""Decoders are convolutions, which the 8-bit kernels of CPUs make slower, and errors show."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,28 +54,28 @@ def quantize_graph(
 ) -> dict[str, Any]:
     """Fills the empty folder `place` and returns the report. Raises QuantizeError."""
     root = _root(path)
-    kind = "embedding"
+    kind: Kind[Any, Any] = EMBEDDING
     if root is None:
         _assemble(path, options, place)
     else:
-        kind = read_facts(root).kind
-        _copy(root, place)
-    if kind not in _GRAPHS:
+        kind = all_kinds()[read_facts(root).kind]
+        _copy(root, kind, place)
+    if (rounding := kind.rounding) is None:
         raise QuantizeError(
-            f"{path} is a {kind} model", hint="language models: --awq, --gptq, --int8, --fp8"
+            f"{path} is a {kind.name} model", hint="language models: --awq, --gptq, --int8, --fp8"
         )
-    # after `kind` is known, before the texts: what does not fit needs no reading
-    _check(kind, options)
+    # after the kind is known, before the texts: what does not fit needs no reading
+    _check(rounding, options)
     passages = load_evaluation(options.evaluation)
     calibration = load_calibration(options.calibration, passages)
     texts = [sample for sample in calibration.samples if isinstance(sample, str)]
     job = {
-        "kind": kind,
+        "measure": rounding.measure,
         "method": options.method,
         "source": str(root or path),
         "place": str(place),
-        "needed": _GRAPHS[kind],
-        "graphs": [name for name in _GRAPHS[kind] if options.method == "fp16" or name in _ROUNDED],
+        "needed": kind.graphs,
+        "graphs": kind.graphs if options.method == "fp16" else list(rounding.int8),
         "context_length": _claimed_length(place),
         "calibration": texts[: options.samples or _SAMPLES],
         "evaluation": passages,
@@ -109,8 +105,8 @@ def _finish(
     return report
 
 
-def _check(kind: str, options: GraphOptions) -> None:
-    if kind == "diffusion" and options.method == "int8-static":
+def _check(rounding: Rounding, options: GraphOptions) -> None:
+    if options.method == "int8-static" and not rounding.fixed_ranges:
         raise QuantizeError(
             "--int8-static needs calibrated ranges, which change along a diffusion model's steps",
             hint="use --int8-dynamic or --fp16",
@@ -134,11 +130,11 @@ def _root(path: Path) -> Path | None:
     return folder if (folder / FILE).exists() else None
 
 
-def _copy(root: Path, place: Path) -> None:
+def _copy(root: Path, kind: Kind[Any, Any], place: Path) -> None:
     # not the whole folder: it may hold an earlier result's report
-    for name in (*_GRAPHS["embedding"], *_GRAPHS["diffusion"], "tokenize"):
-        if (root / name).is_dir():
-            shutil.copytree(root / name, place / name)
+    for step in kind.steps:
+        if (root / step.name).is_dir():
+            shutil.copytree(root / step.name, place / step.name)
     shutil.copyfile(root / FILE, place / FILE)
 
 

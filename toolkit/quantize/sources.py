@@ -4,9 +4,9 @@ from pathlib import Path
 
 from toolkit.catalogue import catalogue, find_available, suggest
 from toolkit.convert.kept import keep_converted
-from toolkit.convert.recipes import recipe
 from toolkit.errors import MissingPath, SourceError, UsageError
 from toolkit.fields.source import parse_source
+from toolkit.kinds.llm.conversions import GGUF
 from toolkit.names import close_models
 from toolkit.progress import Progress
 from toolkit.spec import PathSource, Source
@@ -69,5 +69,5 @@ def as_checkpoint(fetched: Fetched, progress: Progress) -> Fetched:
     """A GGUF file's weights as a directory; anything else as it is."""
     if fetched.path.suffix != ".gguf":
         return fetched
-    folder = keep_converted(recipe("gguf"), fetched, progress)
+    folder = keep_converted(GGUF, fetched, progress)
     return Fetched(folder / "engine" / "weights", fetched.digest, conversion=folder.name)

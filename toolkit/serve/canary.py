@@ -85,7 +85,8 @@ def ask(
     latency_ms = (time.monotonic() - started) * 1000
     if problem is None and not responses:
         problem = "the stream ended without a response"
-    said = "".join(text) if model.kind == "llm" else None
+    interface = INTERFACES.get(model.kind)
+    said = "".join(text) if interface is not None and interface.answer == "text" else None
     return Answer(model.name, version, latency_ms, responses, outputs, problem, said)
 
 

@@ -12,13 +12,12 @@ from typing import Any
 from toolkit.errors import MissingExtra, SourceError
 from toolkit.fields.source import GgufSource, HubSource, Source
 from toolkit.fit.checkpoint import read_gguf
+from toolkit.kinds.classify import classify, classify_gguf
+from toolkit.kinds.files import Files, read_files
 from toolkit.progress import Progress
-from toolkit.single.files import Files, read_folder
 from toolkit.weights.fetch import fetch, hub_place
 from toolkit.weights.sources import recorded
 
-_DECODERS = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")
-_GGUF_ENCODERS = ("bert", "nomic-bert", "jina-bert-v2", "t5", "clip")
 _QUALITY = ("q8_0", "q6_k", "q5_k_m", "q4_k_m", "q5_0", "q4_0", "bf16", "f16")
 """Which of several GGUF files is taken: weights are served as 16 bit numbers, so the file is only a
 matter of download size and quality."""
@@ -43,38 +42,23 @@ def detect(source: Source, progress: Progress) -> Detected:
         path = fetch(source, Path("/"), progress).path
         if path.suffix == ".gguf":
             return Detected(source, *_read_gguf(path))
-        files = read_folder(path)
+        files = read_files(path)
     choice = None if _has_config(files) else choose_gguf(files.names)
     if isinstance(source, HubSource) and choice is not None:
         return detect(GgufSource(_file_of(source, choice)), progress)
-    kind = kind_of(str(source), files.names, files.config)
+    kind = kind_of(str(source), files)
     return Detected(source, kind, longest_context(files.config))
 
 
-def kind_of(name: str, names: Collection[str], config: Mapping[str, Any]) -> str:
-    """`llm`, `embedding`, `rerank` or `diffusion`. Raises SourceError."""
-    if "model_index.json" in names:
-        return "diffusion"
-    if "adapter_config.json" in names and "config.json" not in names:
-        raise SourceError(
-            f"{name} is a LoRA adapter, not a model",
-            hint="serve it with its base model: `adapters` of an `llm` in models.yaml",
-        )
-    classes = [str(each) for each in config.get("architectures") or ()]
-    if any(each.endswith("ForSequenceClassification") for each in classes):
-        return _classifier(name, config)
-    if "modules.json" in names:
-        return "embedding"
-    if config.get("is_encoder_decoder"):
-        raise SourceError(
-            f"{name} is an encoder-decoder ({', '.join(classes)}), which cannot be served",
-            hint="choose a decoder such as Llama, Qwen or Mistral",
-        )
-    if any(each.endswith(_DECODERS) for each in classes):
-        return "llm"
-    if any(each.endswith("Model") for each in classes) and "vocab_size" in config:
-        return "embedding"
-    what = f"its architecture is {', '.join(classes)}" if classes else _nothing(names)
+def kind_of(name: str, files: Files) -> str:
+    """The kind that `files` are certainly of; `name` is for messages. Raises SourceError."""
+    found = classify(files)
+    if found.kind and found.certain:
+        return found.kind
+    if found.what and not found.kind:
+        raise SourceError(f"{name} is {found.what}, which cannot be served", hint=found.fix)
+    named = ", ".join(files.architectures)
+    what = f"its architecture is {named}" if named else _nothing(files.names)
     raise SourceError(f"the kind of {name} cannot be detected: {what}", hint=_DECLARE)
 
 
@@ -104,16 +88,6 @@ def choose_gguf(names: Collection[str]) -> str | None:
     return files[0] if files else None
 
 
-def _classifier(name: str, config: Mapping[str, Any]) -> str:
-    labels = config.get("num_labels") or len(config.get("id2label") or (0, 1))
-    if labels == 1:
-        return "rerank"
-    raise SourceError(
-        f"{name} classifies texts into {labels} labels, which cannot be served",
-        hint="a rerank model has one label; other code can be served as `kind: python`",
-    )
-
-
 def _nothing(names: Collection[str]) -> str:
     if "config.json" in names:
         return "config.json does not name an architecture"
@@ -137,13 +111,10 @@ def _gguf(source: GgufSource, progress: Progress) -> Detected:
 
 def _read_gguf(path: Path) -> tuple[str, int | None]:
     config = read_gguf(path).config
-    if config["model_type"] in _GGUF_ENCODERS:
-        raise SourceError(
-            f"{path.name} holds a model of the architecture {config['model_type']}; GGUF files are "
-            "served for language models only",
-            hint="take the model's safetensors: hf:ORG/NAME",
-        )
-    return "llm", longest_context(config)
+    found = classify_gguf(str(config["model_type"]))
+    if not found.kind:
+        raise SourceError(f"{path.name} is {found.what}, which cannot be served", hint=found.fix)
+    return found.kind, longest_context(config)
 
 
 def _hub(source: HubSource, progress: Progress) -> Files | None:
@@ -156,7 +127,7 @@ def _hub(source: HubSource, progress: Progress) -> Files | None:
         return None
     place = hub_place(source)
     if place is not None and place.exists():
-        return read_folder(recorded(place).path)
+        return read_files(recorded(place).path)
     with progress.step(f"look up {source}"):
-        names, config = hub.look(source)
-    return Files(names, config)
+        files: Files = hub.look(source)
+    return files

@@ -14,6 +14,7 @@ from toolkit.fields.entry import ALIAS
 from toolkit.fields.source import GgufSource, HubSource, Source, parse_source
 from toolkit.fit.available import served_context
 from toolkit.home import home
+from toolkit.kinds import all_kinds
 from toolkit.progress import Progress
 from toolkit.single.detect import detect
 from toolkit.spec import parse
@@ -53,14 +54,15 @@ def plan(
     model = detect(source, progress)
     name = _known_name(source) or name_of(str(model.source))
     context = None
-    if model.kind in ("llm", "embedding", "rerank"):
+    kind = all_kinds()[model.kind]
+    if kind.default_context is not None:
         context = context_length or served_context(model.kind, model.context_length)
     fields: dict[str, object] = {"kind": model.kind, "source": str(model.source)}
     if aliases := _aliases(name, text, source):
         fields["aliases"] = aliases
     # an encoder finds its own limit, which may be below its positions
     shortened = context is not None and (model.context_length or 0) > context
-    if model.kind == "llm" or context_length is not None or shortened:
+    if kind.needs_context or context_length is not None or shortened:
         fields["context_length"] = context
     fields |= _settings(name)
     entry = "\n".join(f"    {key}: {json.dumps(value)}" for key, value in fields.items())

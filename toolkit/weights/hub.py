@@ -33,6 +33,7 @@ from huggingface_hub.hf_api import ModelInfo, RepoSibling
 
 from toolkit.download import Remote
 from toolkit.errors import SourceError
+from toolkit.kinds.files import MODULES, Files, module_types
 from toolkit.spec import HubSource
 from toolkit.weights.gguf_shards import shard_names
 
@@ -105,8 +106,8 @@ def describe(source: HubSource, *, offline: bool = False) -> About:
     return About(config, dict(weights.parameters) if weights else {})
 
 
-def look(source: HubSource) -> tuple[list[str], Mapping[str, Any]]:
-    """The names of all files, and config.json (empty if there is none). Raises SourceError."""
+def look(source: HubSource) -> Files:
+    """The names of all files, config.json and modules.json. Raises SourceError."""
     name, revision = source.repository, source.revision
     try:
         info = HfApi().model_info(name, revision=revision)
@@ -114,12 +115,16 @@ def look(source: HubSource) -> tuple[list[str], Mapping[str, Any]]:
         nested = [each for each in names if re.fullmatch(r"\d+_Transformer/config\.json", each)]
         # sentence-transformers may keep the transformer's own config in `0_Transformer`
         file = next((each for each in ("config.json", *nested) if each in names), None)
-        if file is None:
-            return names, {}
-        config = json.loads(Path(hf_hub_download(name, file, revision=info.sha)).read_text())
+        small = {
+            each: json.loads(Path(hf_hub_download(name, each, revision=info.sha)).read_text())
+            for each in (file, MODULES)
+            if each in names
+        }
     except (*_FAULTS, ValueError) as error:
         raise _refusal(source, error) from error
-    return names, config if isinstance(config, dict) else {}
+    config = small.get(file or "")
+    types = module_types(small.get(MODULES))
+    return Files(names, config if isinstance(config, dict) else {}, types)
 
 
 def snapshot(source: HubSource, *, allow_pickle: bool = False) -> Snapshot:

@@ -6,8 +6,9 @@ from itertools import repeat
 
 import pytest
 
-from frontend.errors import BackendFailed, BackendUnavailable, NotFound
+from frontend.errors import BackendFailed, BackendUnavailable, NotFound, UpstreamLost
 from frontend.upstreams.fleet import Fleet
+from frontend.upstreams.health import FAILURES
 from frontend.upstreams.member import Member
 from frontend.upstreams.registry import Registry
 from tests.support.events import MODEL
@@ -100,6 +101,38 @@ async def test_polling_ends_with_its_block() -> None:
     async with found.polling():
         await server.polled_often.wait()
     assert len(asyncio.all_tasks()) == 1
+
+
+async def test_one_lost_connection_means_a_poll_and_not_the_wait_for_the_next() -> None:
+    server = serving("a")
+    fleet = fleet_of(server)
+    (one,) = fleet.members
+    one.registry.interval_s = 3600.0  # no poll but the one that is asked for
+    async with fleet.polling():
+        await one.registry.refresh()
+        one.failed("a", UpstreamLost("cut"), answered=False)
+        assert not one.registry.is_reachable
+        # the others of this moment ask for no more
+        for _ in range(9):
+            one.failed("a", UpstreamLost("cut"), answered=False)
+        await server.polled_often.wait()
+        assert server.polls == 3
+        assert one.broken == {}, "ten requests that were lost together are one failure"
+
+
+async def test_a_server_that_answers_polls_and_cuts_each_request_is_tried_less() -> None:
+    fleet = fleet_of(serving("a"))
+    (one,) = fleet.members
+    for _ in range(FAILURES):
+        await one.registry.refresh()
+        one.failed("a", UpstreamLost("cut"), answered=False)
+    assert one.is_open("a")
+    # a server that is down is not: the next poll says when it is back
+    one.succeeded("a")
+    one.registry.lost()
+    for _ in range(2 * FAILURES):
+        one.failed("a", UpstreamLost("away"), answered=False)
+    assert not one.is_open("a")
 
 
 async def test_loading_and_unloading_are_seen_at_once() -> None:

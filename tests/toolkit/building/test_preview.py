@@ -17,6 +17,7 @@ from toolkit.building import build
 from toolkit.building.estimates import conversion_cost, quantization_cost
 from toolkit.building.preview import Preview, preview
 from toolkit.errors import BuildError, RepositoryError
+from toolkit.kinds.llm.conversions import GGUF
 from toolkit.spec import load
 from toolkit.targets import find_target
 
@@ -113,7 +114,7 @@ def test_what_a_build_refuses_a_plan_refuses(tmp_path: Path) -> None:
 
 
 def test_estimates_are_of_the_size_that_was_measured() -> None:
-    gguf = conversion_cost("gguf", 92_000_000, "SmolLM2-135M-Instruct.Q4_1.gguf")
+    gguf = conversion_cost(GGUF, 92_000_000, "SmolLM2-135M-Instruct.Q4_1.gguf")
     assert 250e6 < gguf.size_bytes < 330e6  # 269 MB
     assert 20 < gguf.seconds < 80
     assert 1.4e9 < gguf.memory_bytes < 2.4e9  # 1.76 GB

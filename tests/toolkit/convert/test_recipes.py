@@ -12,9 +12,10 @@ import pytest
 from toolkit.convert import recipes
 from toolkit.convert.parity import check_close, check_distributions
 from toolkit.convert.quiet import quiet
-from toolkit.convert.recipes import Recipe, recipe
+from toolkit.convert.recipes import key_of, load
 from toolkit.errors import ConvertError, MissingExtra
 from toolkit.kinds import all_kinds
+from toolkit.kinds.conversion import Conversion, Rate
 
 
 @pytest.mark.parametrize(
@@ -27,26 +28,32 @@ from toolkit.kinds import all_kinds
     ],
 )
 def test_recipe_by_kind_and_source(kind: str, source: str, module: str) -> None:
-    assert recipe(all_kinds()[kind].conversion(Path(source))).module == module
+    assert all_kinds()[kind].conversion(Path(source)).module == module
 
 
-def test_a_key_covers_source_recipe_and_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
-    one = Recipe("m", "f", 1, ("torch",))
+def conversion(
+    revision: int = 1, module: str = "m", libraries: tuple[str, ...] = ("torch",)
+) -> Conversion:
+    return Conversion(module, "f", revision, libraries, "a title", Rate(1, 1))
+
+
+def test_a_key_covers_source_revision_and_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = conversion()
     keys = {
-        one.key("sha256:a"),
-        one.key("sha256:b"),
-        Recipe("m", "f", 2, ("torch",)).key("sha256:a"),
+        key_of(one, "sha256:a"),
+        key_of(one, "sha256:b"),
+        key_of(conversion(2), "sha256:a"),
     }
     monkeypatch.setattr(recipes, "version", lambda _: "9.9")
-    keys.add(one.key("sha256:a"))
+    keys.add(key_of(one, "sha256:a"))
     assert len(keys) == 4
 
 
 def test_missing_libraries_name_the_extra() -> None:
     with pytest.raises(MissingExtra, match="it lacks no-such-library"):
-        Recipe("m", "f", 1, ("no-such-library",)).key("sha256:a")
+        key_of(conversion(libraries=("no-such-library",)), "sha256:a")
     with pytest.raises(MissingExtra, match="needs the extra 'weights'"):
-        Recipe("no_such_module", "f", 1, ()).load()
+        load(conversion(module="no_such_module"))
 
 
 def test_differences_beyond_the_limit_are_refused() -> None:

