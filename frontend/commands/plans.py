@@ -40,7 +40,7 @@ def main(arguments: Sequence[str]) -> int:
         each.add_argument("--shared", action=argparse.BooleanOptionalAction, help=text)
         text = "a limit of every subscriber, as in tokens/minute=2000; repeat it for all"
         each.add_argument("--quota", type=_quota, action="append", help=text)
-    delete = add_command(commands, "delete", "delete a plan that nobody has", _delete_plan)
+    delete = add_command(commands, "delete", "delete a plan without subscribers", _delete_plan)
     for each in (show, edit, delete):
         each.add_argument("plan", help="the plan's name or id")
     add_command(commands, "subscriptions", "list who has which plan", _list_subscriptions)

@@ -64,7 +64,7 @@ def check_text(field: str, text: str, most: int = MAX_TEXT) -> None:
 
 
 def check_choice(field: str, text: str | None, known: Iterable[str]) -> None:
-    """Raises InvalidRequest for a text that is none of these; None is not given."""
+    """Raises InvalidRequest for a text that is not one of these. None: it is not given."""
     if text is not None and text not in [*known]:
         must_be = f"it must be one of {', '.join(known)}"
         raise InvalidRequest(f"'{field}' is {text[:40]!r}; {must_be}", param=field)
