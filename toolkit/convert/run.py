@@ -127,8 +127,8 @@ def _convert(source: Path, request: Request, place: Path, progress: Progress) ->
 
 def _to_onnx(source: Path, request: Request, place: Path, progress: Progress) -> dict[str, Any]:
     kind = _kind(source)
-    if kind == "llm":
-        module = _load("toolkit.convert.decoder")
+    if exporter := all_kinds()[kind].exporter:
+        module = _load(exporter)
         details: dict[str, Any] = module.convert_decoder(source, place, request.precision, progress)
         return details
     if request.precision != "fp32":
