@@ -2,14 +2,26 @@
 
 What has the fewest rows is read: whole days, quarters of an hour or hours of a view that has every
 column of the question, and rows alone for what is left at the ends of a part. All of them are
-disjoint, so the parts of a range add up to it.
+disjoint, so the parts of a range add up to it. No more parts are read than a page shows.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Integer, case, func, literal, literal_column, select, tuple_, union_all
+from sqlalchemy import (
+    Integer,
+    and_,
+    case,
+    func,
+    literal,
+    literal_column,
+    or_,
+    select,
+    tuple_,
+    union_all,
+)
 from sqlalchemy import cast as sql_cast
 
 from frontend.store.database import Database
@@ -19,6 +31,9 @@ from frontend.store.tables.usage import COUNTS
 
 _ALONE = 64
 """Parts in a statement that are not read as one piece; SQLite allows 500 terms in a union."""
+_FIRST = 8
+"""Parts in the first statement, of which the others learn how many parts a page has."""
+_MANY = ("user_id", "key_id")
 Part = tuple[int, int]
 
 
@@ -47,8 +62,11 @@ class _Source:
     step_us: int
     view: int | None = None
 
-    def select(self, by: Sequence[str], chosen: UsageFilter, within: Part, number: Any) -> Any:
-        """The sums of a time; `number` is an expression for the number of the part."""
+    def select(
+        self, by: Sequence[str], chosen: UsageFilter, within: Part, number: Any, *more: Any
+    ) -> Any:
+        """The sums of a time; `number` is an expression for the number of the part, `more` are
+        conditions."""
         columns = self.table.c
         failed = case((columns.status >= 400, 1), else_=0) if self.table is usage else None
         own = () if failed is None else (literal(1).label("requests"), failed.label("failures"))
@@ -57,11 +75,15 @@ class _Source:
         if self.view is not None:
             # as text: SQLite must know it, to use an index of a part of the table
             conditions.append(columns.view == literal_column(str(self.view)))
-        if self.view is not None and "group_id" in chosen.owners:
-            conditions.append(columns.group_id != literal_column("''"))
+            partial = [name for name in ("group_id", *_MANY) if name in chosen.owners]
+            conditions += [columns[name] != literal_column("''") for name in partial]
         return select(
             number.label("part"), *(columns[name] for name in by), *own, *sums
-        ).where(self.at >= within[0], self.at < within[1], *conditions)  # fmt: skip
+        ).where(self.at >= within[0], self.at < within[1], *conditions, *more)  # fmt: skip
+
+    def number(self, start_us: int, length_us: int, first: int) -> Any:
+        """The number of the part of a row, of parts of one length from `start_us` on."""
+        return sql_cast((self.at - start_us) // length_us, Integer) + first
 
 
 _ROWS = _Source(usage, usage.c.started_at_us, 1)
@@ -93,9 +115,10 @@ class Reports:
         the first part. Each row has the number of its part as `part`.
         """
         sources, rows = _sources(chosen, by), list[dict[str, Any]]()
+        first, count = 0, _FIRST
         # many owners fill a page from few parts, and their sums are many, too
-        many = {"user_id", "key_id"} & set(by) and not {"user_id", "key_id"} & chosen.owners.keys()
-        first, count = 0, 1 if many else len(parts)
+        if set(_MANY) & set(by) and not set(_MANY) & chosen.owners.keys():
+            count = 1
         async with self._database.connect() as connection:
             while first < len(parts) and len(rows) < most:
                 pieces, end = _pieces(sources, chosen, parts, (first, first + count), by)
@@ -103,10 +126,17 @@ class Reports:
                 statement = _statement(pieces, by, start_after, most - len(rows))
                 found = (await connection.execute(statement)).all()
                 rows += [dict(zip(("part", *by, *SUMS), row, strict=True)) for row in found]
-                first, count = end, count * 2
+                first, count = end, _more(end, len(rows), most)
         for row in rows:
             row |= {name: int(row[name]) for name in ("part", *SUMS)}
         return rows
+
+
+def _more(read: int, found: int, most: int) -> int:
+    """How many parts to read next, where `read` ones had `found` rows of `most`."""
+    if not found:
+        return 4 * read
+    return min(4 * read, 1 + math.ceil(1.1 * read * (most - found) / found))
 
 
 def _statement(pieces: list[Any], by: Sequence[str], after: Sequence[str] | None, most: int) -> Any:
@@ -124,12 +154,10 @@ def _sources(chosen: UsageFilter, by: Sequence[str]) -> list[_Source]:
     """What has every column of a question, from the longest step to the rows."""
     columns = {*by, *chosen.conditions}
     found = {HOUR_US: _HOURS, 1: _ROWS}
-    # the hours of one user or key have an index, and are few
-    if not {"user_id", "key_id"} & chosen.conditions.keys():
-        for view in reversed(VIEWS):
-            if columns <= set(view.columns):
-                at = usage_rollups.c.at_us
-                found[view.step_us] = _Source(usage_rollups, at, view.step_us, view.number)
+    for view in reversed(VIEWS):
+        if columns <= set(view.columns):
+            at = usage_rollups.c.at_us
+            found[view.step_us] = _Source(usage_rollups, at, view.step_us, view.number)
     if any(1 < step_us < HOUR_US for step_us in found):
         del found[HOUR_US]  # a view by quarters of an hour has fewer rows than the hours
     return [found[step_us] for step_us in sorted(found, reverse=True)]
@@ -145,14 +173,27 @@ def _pieces(
     """Selections for the parts of a window, and the number of the first part without one."""
     pieces, alone = list[Any](), 0
     for first, last in _runs(parts, window):
+        if alone == _ALONE:
+            return pieces, first
         start_us, length_us = parts[first][0], _length(parts[first])
         # whole parts consist of its steps; a row fits anything
         source = next(
             one for one in sources if not (start_us % one.step_us or length_us % one.step_us)
         )
-        if last - first > 1 and source.step_us > 1:
-            number = sql_cast((source.at - start_us) // length_us, Integer) + first
+        # the longest steps of which each part has a whole one wherever it starts
+        steps = next(one for one in sources if 2 * one.step_us <= max(length_us, 2))
+        if last - first == 1 or steps.step_us == 1:
+            pass
+        elif source.step_us >= steps.step_us:
+            number = source.number(start_us, length_us, first)
             pieces.append(source.select(by, chosen, (start_us, parts[last - 1][1]), number))
+            continue
+        elif steps is sources[-2] and not length_us % steps.step_us:
+            end = min(last, first + _ALONE - alone)
+            alone += end - first
+            pieces += _divided(steps, chosen, parts[first:end], by, first)
+            if end < last:
+                return pieces, end
             continue
         for index in range(first, last):
             if alone == _ALONE:
@@ -161,6 +202,27 @@ def _pieces(
             covers = _cover(sources, parts[index])
             pieces += [one.select(by, chosen, within, literal(index)) for one, within in covers]
     return pieces, min(window[1], len(parts))
+
+
+def _divided(
+    source: _Source, chosen: UsageFilter, parts: Sequence[Part], by: Sequence[str], first: int
+) -> list[Any]:
+    """Parts of one length whose ends divide steps: all whole steps, and the rows of the others."""
+    step_us, length_us = source.step_us, _length(parts[0])
+    start_us, end_us = parts[0][0], parts[-1][1]
+    inside = (source.at - start_us) % length_us <= length_us - step_us
+    whole = (start_us + -start_us % step_us, end_us - end_us % step_us)
+    number = source.number(start_us, length_us, first)
+    ends = [start_us, *(end for _, end in parts)]
+    floors = [end_us - end_us % step_us for end_us in ends]
+    at = _ROWS.at
+    of_ends = or_(*(and_(at >= floor, at < floor + step_us) for floor in floors))
+    return [
+        source.select(by, chosen, whole, number, inside),
+        _ROWS.select(
+            by, chosen, (start_us, end_us), _ROWS.number(start_us, length_us, first), of_ends
+        ),
+    ]
 
 
 def _runs(parts: Sequence[Part], window: tuple[int, int]) -> Iterator[tuple[int, int]]:

@@ -39,6 +39,7 @@ VIEWS = (
     View(4, DAY_US, ("model",)),
     View(5, DAY_US, _GROUP),
     View(6, DAY_US, OWNERS),
+    View(7, DAY_US, COLUMNS),
 )
 """Those with fewer rows come first, among those of one step. The numbers are stored: migrations
 must fill what is added here."""

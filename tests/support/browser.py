@@ -3,7 +3,7 @@
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,8 +42,11 @@ class Window:
 
 
 @contextmanager
-def window(browser: Browser, **options: Any) -> Iterator[Page]:
-    """A new page with no cookies. Fails when the page complained: a refused script, a bad call."""
+def window(browser: Browser, expected: Collection[str] = (), **options: Any) -> Iterator[Page]:
+    """A new page with no cookies. Fails when the page complained: a refused script, a bad call.
+
+    `expected`: texts of complaints that the test is about.
+    """
     context = browser.new_context(**options)
     context.set_default_timeout(20_000)
     opened = Window(context.new_page())
@@ -51,7 +54,8 @@ def window(browser: Browser, **options: Any) -> Iterator[Page]:
     opened.page.on("pageerror", lambda error: opened.complaints.append(str(error)))
     yield opened.page
     context.close()
-    assert not opened.complaints, opened.complaints
+    others = [one for one in opened.complaints if not any(part in one for part in expected)]
+    assert not others, others
 
 
 def check_accessible(page: Page) -> None:

@@ -88,7 +88,12 @@ SECTIONS: tuple[tuple[str, tuple[AdminPage, ...]], ...] = (
                 (_P.QUOTAS,),
             ),
             AdminPage("credits", "Credits", "Balances, and grants with a reason.", (_P.QUOTAS,)),
-            AdminPage("prices", "Prices", "What requests cost, by model.", (_P.QUOTAS,)),
+            AdminPage(
+                "prices",
+                "Prices",
+                "What requests cost, by model, in the currency that you charge in.",
+                (_P.QUOTAS,),
+            ),
         ),
     ),
     (

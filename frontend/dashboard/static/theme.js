@@ -1,4 +1,4 @@
-// Sets the theme before the first paint, so that a dark page does not flash white.
+// Sets the theme before the first paint, so that a dark page does not flash white. Names the zone of times.
 const root = document.documentElement;
 const saved = () => {
   try {
@@ -9,6 +9,7 @@ const saved = () => {
 };
 root.dataset.theme = saved();
 addEventListener("DOMContentLoaded", () => {
+  document.getElementById("zone").textContent = ` · times are in the zone ${Intl.DateTimeFormat().resolvedOptions().timeZone}, where no other one is named`;
   const choice = document.getElementById("theme");
   choice.value = saved();
   choice.parentElement.hidden = false;

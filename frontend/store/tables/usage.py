@@ -51,7 +51,7 @@ usage_hourly = Table(
 )
 
 # of each view of `store.rollups`: the columns that it leaves out are ''
-_OF_GROUPS = sql("group_id <> ''")
+_OF = {name: sql(f"{name} <> ''") for name in ("group_id", "user_id", "key_id")}
 usage_rollups = Table(
     "usage_rollups",
     metadata,
@@ -63,11 +63,14 @@ usage_rollups = Table(
     count("requests"),
     count("failures"),
     *(count(name) for name in COUNTS),
-    Index(
-        "ix_usage_rollups_view_group_id_at_us",
-        *("view", "group_id", "at_us"),
-        sqlite_where=_OF_GROUPS,
-        postgresql_where=_OF_GROUPS,
+    *(
+        Index(
+            f"ix_usage_rollups_view_{name}_at_us",
+            *("view", name, "at_us"),
+            sqlite_where=where,
+            postgresql_where=where,
+        )
+        for name, where in _OF.items()
     ),
     sqlite_with_rowid=False,  # ranges of time lie together
 )

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
 
 from frontend.accounts.report import INTERVALS, Question, parse_moment, parts_of, report, zone_of
 from frontend.accounts.windows import DAY_US, HOUR_US, SECOND_US
@@ -163,3 +165,31 @@ async def test_a_report_reads_on_where_the_page_before_ended(database: Database)
             pages += page
             after = page[-1]["start_us"], [page[-1][name] for name in by]
         assert pages == whole
+
+
+async def test_a_page_of_a_year_is_few_selections_in_every_zone(database: Database) -> None:
+    starts = [START_US + n * (5 * HOUR_US + 17 * 60 * SECOND_US) for n in range(60)]
+    await _settle(database, starts)
+    sent: list[str] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        sent.append(statement)
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        for zone, interval, most in (
+            ("UTC", "day", 4), ("Europe/Berlin", "day", 4), ("Asia/Kolkata", "day", 4),
+            ("Europe/Berlin", "month", 100), ("Asia/Kolkata", "month", 100),
+        ):  # fmt: skip
+            end_us = START_US + 365 * DAY_US
+            chosen = UsageFilter(START_US + HOUR_US, end_us, {"user_id": "u2"})
+            asked = Question(chosen, interval, zone_of(zone), ("model", "key_id"))
+            sent.clear()
+            assert await report(Reports(database), asked, None, most)
+            # each part of a year alone would be some hundreds of them
+            assert sum(one.count("SELECT") for one in sent) <= 5 * 13 + 2, zone
+            assert len(sent) <= 4, zone
+            if interval == "month":
+                assert any("usage_rollups" in one for one in sent), "whole days are one row"
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)

@@ -59,7 +59,7 @@ function showAlerts(now) {
 function showModels(now) {
   const rows = now.models.map((one) => [
     code(one.name), badge(one.state), count(one.running), count(one.waiting), duration(one.first_token_s),
-    one.tokens_per_s ? `${one.tokens_per_s.toFixed(0)} tokens/s` : "–", duration(one.queue_wait_p95_s),
+    one.tokens_per_s ? `${count(Math.round(one.tokens_per_s))} tokens/s` : "–", duration(one.queue_wait_p95_s),
   ]);
   const numbers = ["Running", "Waiting", "First token", "Speed of one answer", "Queue wait (p95)"].map((text) => ({ text, number: true }));
   parts.models.replaceChildren(rows.length ? table("Table of models", ["Model", "State", ...numbers], rows) : empty("No upstream serves a model yet. Load one on the page Models."));

@@ -1,18 +1,20 @@
 // The price table: the newest entry of a model and an upstream holds.
-import { button, call, code, count, moment } from "./ui.js";
+import { button, call, code, moment } from "./ui.js";
 import { list, show, tool } from "./list.js";
 import { ask, confirm } from "./forms.js";
 
 const path = "/admin/prices";
+// as exact as the API keeps them: millionths
+const amount = (value) => value.toLocaleString("en-US", { maximumFractionDigits: 6 });
 const MONEY = [["prompt", "Per million prompt tokens"], ["cached", "Per million cached prompt tokens"], ["completion", "Per million generated tokens"], ["image", "Per image"], ["request", "Per request"]];
 
 const prices = list({
   label: "Table of prices",
   path,
   filters: [{ name: "model", label: "Model", placeholder: "all" }],
-  heads: ["Model", "Upstream", ...["Prompt / 1M", "Cached / 1M", "Generated / 1M", "Image", "Request", "Credits / request"].map((text) => ({ text, number: true })), "From"],
+  heads: ["Model", "Upstream", ...["Prompt, per 1M tokens", "Cached prompt, per 1M", "Generated, per 1M", "Per image", "Per request", "Credits per request"].map((text) => ({ text, number: true })), "From"],
   none: "There is no price: requests cost nothing and one credit each. 'New price' sets prices of a model.",
-  row: (one) => [code(one.model), one.upstream === "*" ? "all" : one.upstream, ...["prompt", "cached", "completion", "image", "request", "credits"].map((name) => count(one[name])), moment(one.starts_at)],
+  row: (one) => [code(one.model), one.upstream === "*" ? "all" : one.upstream, ...["prompt", "cached", "completion", "image", "request", "credits"].map((name) => amount(one[name])), moment(one.starts_at)],
   actions: (one, again) => [button("Delete", async () => {
     const run = () => call("DELETE", `${path}/${one.id}`);
     if (await confirm({ title: `Delete this price of ${one.model}?`, lost: ["The entry: the one before it holds again, or none.", "What was charged already stays."], verb: "Delete the price", run })) await again("Deleted the price.");

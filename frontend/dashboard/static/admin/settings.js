@@ -1,11 +1,12 @@
 // The settings in force, by subject. Secrets are only said to be set.
-import { badge, byId, call, code, element, empty, fail, quiet, ready, table } from "./ui.js";
+import { badge, bytes, byId, call, code, element, empty, fail, quiet, ready, table } from "./ui.js";
 
 const text = (one) => (one === null || one === "" ? "–" : typeof one === "object" ? JSON.stringify(one) : String(one));
 
 function value(one) {
   const shown = one.is_secret ? badge(one.value === null ? "not set" : "set") : code(text(one.value));
-  return one.is_default ? [shown] : [shown, quiet(one.is_secret ? "" : `default: ${text(one.default)}`)];
+  const size = one.id.endsWith("_bytes") && one.value >= 1024 ? [quiet(bytes(one.value))] : [];
+  return one.is_default ? [shown, ...size] : [shown, ...size, quiet(one.is_secret ? "" : `default: ${text(one.default)}`)];
 }
 
 const box = element("div");
@@ -21,7 +22,7 @@ function draw(settings) {
   const subjects = [...new Set(fitting.map((one) => one.subject))];
   const sections = subjects.map((subject) => {
     const rows = fitting.filter((one) => one.subject === subject).map((one) => [[code(one.id), quiet(one.variable)], value(one), one.description.replaceAll("`", "")]);
-    return element("section", {}, element("h2", { textContent: subject }), table(`Settings: ${subject}`, ["Setting", "Value", "Meaning"], rows));
+    return element("section", { className: "settings" }, element("h2", { textContent: subject.slice(0, 1).toUpperCase() + subject.slice(1) }), table(`Settings: ${subject}`, ["Setting", "Value", "Meaning"], rows));
   });
   box.replaceChildren(...(sections.length ? sections : [empty(changed.checked && !words ? "Every setting is at its default." : "No setting matches.")]));
 }

@@ -19,7 +19,7 @@ const inspect = (one) => details(
     ["Requests of this gateway", count(one.running)], ["Waiting there", count(one.queue)], ["Utilization", one.utilization === null || one.utilization === undefined ? "–" : `${Math.round(one.utilization * 100)} %`],
     ["Most requests at once", count(one.max_concurrent)], ["Priority", count(one.priority)], ["Prompts leave the site", one.external ? "yes" : "no"],
     ["GPU memory", one.gpu_memory_gb ? `${one.gpu_memory_gb} GiB` : "–"], ["Groups", one.groups?.length ? one.groups.join(", ") : "all"],
-    ["Labels", Object.entries(one.labels ?? {}).map(([name, value]) => `${name}=${value}`).join(", ")],
+    ["Labels", Object.entries(one.labels ?? {}).map(([name, value]) => `${name}=${value}`).join(", ") || "none"],
     ["Key", one.api_key_env ? ["in the variable ", code(one.api_key_env)] : one.api_key_file ? ["in the file ", code(one.api_key_file)] : "none"],
   ]),
   element("h3", { textContent: "Models" }),
@@ -31,16 +31,37 @@ const change = (one, verb, done, again) => async () => {
   await again(`${done} ${one.name}.`);
 };
 
+// The label `site` that follows from the field beside it is not one to edit.
+function given({ labels = {}, external = false }) {
+  const { site, ...others } = labels;
+  return site && site !== (external ? "cloud" : "local") ? { site, ...others } : others;
+}
+
+const lines = (labels) => Object.entries(labels).map(([name, value]) => `${name}=${value}`).join("\n");
+
+function labelled(text) {
+  return Object.fromEntries(text.split("\n").map((line) => line.trim()).filter(Boolean).map((line) => {
+    const at = line.indexOf("=");
+    if (at < 1) throw new Error(`'labels': '${line}' is not a label: write a name, = and a value, such as trust=high.`);
+    return [line.slice(0, at).trim(), line.slice(at + 1).trim()];
+  }));
+}
+
 const optional = (one = {}) => [
   { name: "max_concurrent", label: "Most requests at once", type: "number", value: one.max_concurrent, min: 1, hint: "Empty: no limit of its own." },
   { name: "priority", label: "Priority", type: "number", value: one.priority ?? 0, min: -10, max: 1000, required: true, hint: "Higher is preferred." },
   { name: "gpu_memory_gb", label: "GPU memory in GiB", type: "number", value: one.gpu_memory_gb, step: "any" },
   { name: "external", label: "Prompts that are sent there leave the site", type: "checkbox", value: one.external },
+  { name: "labels", label: "Labels", type: "area", value: lines(given(one)), hint: "One per line: name=value, such as trust=high. Groups may require them. The label site is local, or cloud where prompts leave the site." },
   { name: "api_key_env", label: "Variable with its key", value: one.api_key_env ?? "", hint: "The gateway's environment variable; it ends with _API_KEY. A key itself is never entered here." },
 ];
 
 async function edit(one, again) {
-  const run = (values) => call("PATCH", `${path}/${one.id}`, { ...changes({ ...values, api_key_env: values.api_key_env || null }, one), ...(one.revision ? { revision: one.revision } : {}) });
+  const before = { ...one, labels: given(one) };
+  const run = (values) => {
+    const after = { ...values, labels: labelled(values.labels), api_key_env: values.api_key_env || null };
+    return call("PATCH", `${path}/${one.id}`, { ...changes(after, before), ...(one.revision ? { revision: one.revision } : {}) });
+  };
   if (await ask({ title: `Edit ${one.name}`, fields: optional(one), verb: "Save", run })) await again(`Saved ${one.name}.`);
 }
 
@@ -87,7 +108,7 @@ tool("Register an upstream", async () => {
     ...optional(),
     { name: "models", label: "Models", words: true, hint: "With commas between them: only these are served. Empty: all that the server lists." },
   ];
-  const run = (values) => call("POST", `${path}/register`, { ...values, api_key_env: values.api_key_env || null, models: (values.models ?? []).map((name) => ({ name })) });
+  const run = (values) => call("POST", `${path}/register`, { ...values, labels: labelled(values.labels), api_key_env: values.api_key_env || null, models: (values.models ?? []).map((name) => ({ name })) });
   const made = await ask({ title: "Register an upstream", fields, verb: "Register", run });
   if (made) await upstreams.again(`Registered ${made.name}.`);
 });

@@ -93,7 +93,7 @@ const users = list({
   lookups: { groups: (one) => one.group_id },
   none: "There is no user yet. 'New user' creates one; 'triton-gateway users create' does the same.",
   row: (one, of) => [
-    [button(one.name, () => inspect(one, of, users.again), { tone: "link" }), quiet([one.display_name, one.email].filter(Boolean).join(" · "))],
+    [button(one.name, () => inspect(one, of, users.again), { tone: "link" }), ...[one.display_name, one.email].filter(Boolean).map(quiet)],
     one.role, of.groups(one.group_id), badge(one.disabled ? "disabled" : "enabled"), moment(one.created_at),
   ],
   actions: (one, again) => [

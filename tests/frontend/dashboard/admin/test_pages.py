@@ -304,10 +304,10 @@ def test_limits_plans_credits_and_prices_are_set(browser: Browser, site: Site) -
         page.get_by_role("button", name="New price").click()
         form = dialog(page, "New price")
         form.get_by_label("Model").fill(model)
-        form.get_by_label("Per million prompt tokens").fill("0.25")
+        form.get_by_label("Per million prompt tokens").fill("0.000125")
         form.get_by_role("button", name="Create").click()
         noticed(page, "Created the price")
-        expect(row(page, model)).to_contain_text("0.25")
+        expect(row(page, model)).to_contain_text("0.000125")
         row(page, model).get_by_role("button", name="Delete").click()
         dialog(page, f"Delete this price of {model}?").get_by_role("button", name="Delete").click()
         noticed(page, "Deleted the price")
@@ -362,8 +362,25 @@ def test_an_upstream_is_registered_drained_and_deleted(browser: Browser, site: S
         mine.get_by_role("button", name=f"Edit {name}").click()
         form = dialog(page, f"Edit {name}")
         form.get_by_label("Priority").fill("7")
+        form.get_by_label("Labels").fill("trust high")
+        form.get_by_role("button", name="Save").click()
+        expect(form.get_by_role("alert")).to_contain_text("'trust high' is not a label")
+        form.get_by_label("Labels").fill("trust=high\nzone=north")
         form.get_by_role("button", name="Save").click()
         noticed(page, f"Saved {name}")
+        mine.get_by_role("button", name=f"Edit {name}").click()
+        form = dialog(page, f"Edit {name}")
+        expect(form.get_by_label("Labels")).to_have_value("trust=high\nzone=north")
+        form.get_by_label("Labels").fill("trust=low")
+        form.get_by_label("Prompts that are sent there leave the site").check()
+        form.get_by_role("button", name="Save").click()
+        noticed(page, f"Saved {name}")
+        with site.client("second") as http:
+            (stored,) = [
+                one for one in http.get("/admin/backends").json()["data"] if one["name"] == name
+            ]
+            assert stored["labels"] == {"site": "cloud", "trust": "low"}
+            assert stored["priority"] == 7
         mine.get_by_role("button", name=f"Drain {name}").click()
         expect(mine).to_contain_text("draining")
         mine.get_by_role("button", name=f"Enable {name}").click()
