@@ -19,7 +19,7 @@ from toolkit.kinds import read_facts
 from toolkit.kinds.classify import refusal
 from toolkit.kinds.llm.facts import AdapterFacts, LlmFacts
 from toolkit.kinds.llm.fields import Adapter, LlmEntry
-from toolkit.kinds.llm.limits import check_weights
+from toolkit.kinds.llm.limits import check_cache, check_weights
 from toolkit.kinds.llm.template import read_template
 from toolkit.progress import Progress, Step
 from toolkit.spec import SourcedEntry
@@ -78,6 +78,8 @@ def _prepare_llm(
         check_weights(entry.engine_args, place / "engine" / "weights")
     known = read_place(place)
     assert isinstance(known, LlmFacts)
+    if entry.engine == "vllm":
+        check_cache(entry.engine_args, entry.context_length, known.cache_bytes_per_token)
     adapters, about = {}, {}
     for adapter, given in entry.adapters.items():
         # errors otherwise point at the model's own `source`

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from toolkit.contract import INTERFACES
 from toolkit.engine_arguments import SET_BY_US, Engine, engine
+from toolkit.engine_arguments.contents import refused_contents
 from toolkit.engine_arguments.together import contradictions
 from toolkit.engine_arguments.values import misfits
 from toolkit.finding import FieldFinding
@@ -14,7 +15,7 @@ from toolkit.kinds.checks import (
     warmup_findings,
 )
 from toolkit.kinds.kind import Surroundings
-from toolkit.kinds.llm.engine import CPU_SEQUENCES
+from toolkit.kinds.llm.engine import CACHE_BLOCK_TOKENS, CPU_SEQUENCES
 from toolkit.kinds.llm.fields import LlmEntry
 from toolkit.kinds.llm.tensorrt_llm import engine_findings
 from toolkit.names import nearest
@@ -96,12 +97,12 @@ def _vllm_findings(entry: LlmEntry, vllm: Engine, *, gpu: bool) -> Iterator[Fiel
     """What this version of vLLM would refuse when the engine starts."""
     # those have a finding of their own already
     arguments = {name: v for name, v in entry.engine_args.items() if name not in SET_BY_US}
-    found = list(misfits(arguments, vllm))
+    found = [*misfits(arguments, vllm), *refused_contents(arguments, vllm)]
     # what the build adds must not contradict the entry either
     defaults = {"max_loras": len(entry.adapters)} if entry.adapters else {}
-    defaults |= {} if gpu else {"max_num_seqs": CPU_SEQUENCES}
+    defaults |= {} if gpu else {"max_num_seqs": CPU_SEQUENCES, "block_size": CACHE_BLOCK_TOKENS}
     found += contradictions(defaults | arguments, entry.context_length)
-    found += _ours(arguments)
+    found += [*_ours(arguments), *_platform(arguments, gpu=gpu)]
     yield from ((("engine_args", *at), text, hint) for at, text, hint in found)
     yield from _unknown(("tool_parser",), entry.tool_parser, vllm.tool_parsers, vllm)
     reasoning: dict[tuple[str, ...], object] = {("reasoning_parser",): entry.reasoning_parser}
@@ -118,6 +119,21 @@ def _unknown(
     if isinstance(name, str) and name and name not in known:
         text = f"is '{name}', and vLLM {vllm.version} has no parser of that name"
         yield place, text, nearest(name, known)
+
+
+def _platform(arguments: Mapping[str, object], *, gpu: bool) -> Iterator[FieldFinding]:
+    """Values that vLLM takes on other hardware. Its attention kernels read blocks of 16 tokens on
+    NVIDIA's GPUs and of 32 on a CPU (`get_supported_kernel_block_sizes`)."""
+    size, unit = arguments.get("block_size"), 16 if gpu else 32
+    if isinstance(size, int) and not isinstance(size, bool) and size > 0 and size % unit:
+        text = f"is {size}; it must be a multiple of {unit} on a {'GPU' if gpu else 'CPU'}"
+        yield ("block_size",), text, f"set it to {-(-size // unit) * unit}, or leave it out"
+    if not gpu and arguments.get("enable_sleep_mode") is True:
+        yield ("enable_sleep_mode",), "needs a GPU", "leave it out"
+    draft = arguments.get("speculative_config")
+    if not gpu and isinstance(draft, Mapping) and draft.get("method") == "suffix":
+        place = ("speculative_config", "method")
+        yield place, "is suffix, which needs the package arctic-inference", "use `method: ngram`"
 
 
 _NUMBERS = ("vector", "scores")
@@ -140,5 +156,11 @@ def _ours(arguments: Mapping[str, object]) -> Iterator[FieldFinding]:
             names = " or ".join(f"`kind: {kind}`" for kind in others)
             hint = f"write {names} for a model that does not write text"
             yield (name,), f"is '{value}', and kind `llm` is for models that write text", hint
+    if arguments.get("config_format") == "mistral":
+        yield (
+            ("config_format",),
+            "is mistral, and weights are built with a config.json",
+            "leave it out",
+        )
     if arguments.get("skip_tokenizer_init") is True:
         yield ("skip_tokenizer_init",), "is true, and replies are decoded here", "leave it out"
