@@ -177,4 +177,4 @@ def test_addresses_are_unique_however_they_are_written(run: Run) -> None:
     assert run("users", "edit", "eve", "--email", "ADA@example.org")[0] == 1
     assert shown(run, "users", "edit", "ada", "--email", "ada@example.org")["email"] == (
         "ada@example.org"
-    ), "one's own can be written in another way"
+    ), "a user's own address can be written in another way"
