@@ -219,7 +219,7 @@ def test_unsupported_architectures_are_named(llama: Path, tmp_path: Path) -> Non
 
 def test_nothing_is_overwritten(llama: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
-    with pytest.raises(ConvertError, match="is there already"):
+    with pytest.raises(ConvertError, match="already exists"):
         convert(llama, Request("gguf"), tmp_path / "out", silent)
 
 
