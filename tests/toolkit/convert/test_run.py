@@ -200,7 +200,7 @@ def test_a_truncated_checkpoint(llama: Path, tmp_path: Path) -> None:
         (source / file.name).write_bytes(file.read_bytes())
     whole = (source / "model.safetensors").read_bytes()
     (source / "model.safetensors").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(ConvertError, match=r"cut short: \d+ of \d+ bytes"):
+    with pytest.raises(ConvertError, match=r"incomplete: it has \d+ of \d+ bytes"):
         convert(source, Request("gguf"), tmp_path / "out", silent)
 
 
