@@ -1,5 +1,5 @@
 """Answers from the cache, lines of batches, requests that were sent twice, streams that were left
-and refusals, all at once: the audit, the ledger and the metrics agree about each of them."""
+and refusals, together: the audit, the ledger and the metrics agree about each of them."""
 
 import asyncio
 import json

@@ -354,7 +354,7 @@ async def test_a_whole_answer_is_one_write() -> None:
             assert heard.endswith(end)
             assert b"\r\ncontent-length: %d\r\n" % len(body) in heard
             assert server.wrote == [heard], request
-            # the connection goes on as before
+            # the connection continues as before
             twice = await server.said(GET + b"\r\n" + GET + b"connection: close\r\n\r\n", end=b"!")
             assert twice.count(b"HTTP/1.1 200") == 2
 
