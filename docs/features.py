@@ -21,7 +21,7 @@ from frontend.upstreams.triton import contract
 
 REFUSED, NOT_SENT = "refused", "not sent"
 MARK = 0.4375
-"""A value that no default has, as the other marks."""
+"""A value that differs from every default, as the other marks do."""
 _WORD = "mark-4375"
 _COUNT = 4375
 PNG = b"\x89PNG\r\n\x1a\nmark-4375"
