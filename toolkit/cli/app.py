@@ -5,11 +5,12 @@ Results go to stdout, everything else to stderr. A ToolkitError is printed as `e
 are printed only with --debug.
 """
 
+import contextlib
 import os
 import sys
 import traceback
 from itertools import pairwise
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -22,7 +23,12 @@ from toolkit.cli.commands import (
     is_completing,
     keep_texts,
 )
-from toolkit.cli.interrupt import is_import_interrupted, watch_interrupts
+from toolkit.cli.interrupt import (
+    Terminated,
+    end_interrupted,
+    is_import_interrupted,
+    watch_interrupts,
+)
 from toolkit.cli.output import print_error, say
 from toolkit.cli.streams import prepare_streams
 from toolkit.errors import ToolkitError, UsageError
@@ -99,7 +105,7 @@ def main() -> None:
         _fail(error, error.exit_code)
     except typer.TyperException as error:
         _fail(_misuse(error), error.exit_code)
-    except (KeyboardInterrupt, typer.Abort):
+    except (KeyboardInterrupt, Terminated, typer.Abort):
         _interrupted()
     # Python flushes stdout at exit; without a reader that would print a traceback
     except BrokenPipeError:
@@ -146,16 +152,17 @@ def _system_error(error: OSError) -> ToolkitError:
     )
 
 
-def _interrupted() -> None:
+def _interrupted() -> NoReturn:
     name = next((word for word in sys.argv[1:] if word in COMMANDS), None)
-    if name in _LEFT and not is_import_interrupted():
-        say(f"interrupted: {_LEFT[name]}")
-    sys.exit(INTERRUPTED)
+    if name in _LEFT:
+        with contextlib.suppress(OSError):  # the terminal is closed
+            say(f"interrupted: {_LEFT[name]}")
+    end_interrupted()
 
 
 def _fail(error: ToolkitError, code: int) -> None:
     if is_import_interrupted():
-        sys.exit(INTERRUPTED)
+        _interrupted()
     # the option may not have been parsed: the error may come from parsing
     if "--debug" in sys.argv:
         traceback.print_exc()
