@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from frontend.commands.database import DatabaseError, add_options, location_of, run
+from frontend.commands.parser import Parser
 
 if TYPE_CHECKING:
     from frontend.store.database import Database
@@ -45,7 +46,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="triton-gateway migrate",
         description="Bring the database's tables to the revision that this release needs. Stop the"
         " gateways before, and make a backup: `triton-gateway backup`.",

@@ -1,12 +1,12 @@
 """`triton-gateway restore FILE`: replaces what the database holds by a backup."""
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from frontend.commands.database import DatabaseError, add_options, location_of, run
+from frontend.commands.parser import Parser
 
 if TYPE_CHECKING:
     from frontend.store.database import Database
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def main(arguments: Sequence[str]) -> int:
     """Runs the command; returns its exit code: 0, 1 when it failed, 2 for invalid arguments."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="triton-gateway restore",
         description="Replace what the database holds by a backup, or change nothing if that fails."
         " Stop the gateways before. A backup of SQLite can be restored into PostgreSQL, and vice"

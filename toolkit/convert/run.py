@@ -12,7 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from toolkit.atomic import ensure
+from toolkit.atomic import make_new
 from toolkit.convert.checkpoint import read_config
 from toolkit.convert.failures import refusing
 from toolkit.convert.kept import open_to_all
@@ -53,9 +53,6 @@ def convert(source: Path, request: Request, output: Path, progress: Progress) ->
     source by more than is stated (unless forced), or when the disk cannot hold it.
     """
     output = output.absolute()
-    # before the conversion, which may take hours; `ensure` would return a folder that is there
-    if output.exists():
-        raise ConvertError(f"{output} is there already", hint="choose another --output")
     if not source.exists():
         raise ConvertError(f"there is no {source}")
     record: dict[str, Any] = {}
@@ -73,12 +70,7 @@ def convert(source: Path, request: Request, output: Path, progress: Progress) ->
         (place / RECORD).write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n")
         open_to_all(place)
 
-    try:
-        ensure(output, fill)
-    except OSError as error:
-        raise ConvertError(
-            f"{output} cannot be written: {error.strerror or error}", hint="nothing was kept"
-        ) from error
+    make_new(output, fill, ConvertError)
     return record
 
 
@@ -127,8 +119,8 @@ def _convert(source: Path, request: Request, place: Path, progress: Progress) ->
 
 def _to_onnx(source: Path, request: Request, place: Path, progress: Progress) -> dict[str, Any]:
     kind = _kind(source)
-    if kind == "llm":
-        module = _load("toolkit.convert.decoder")
+    if exporter := all_kinds()[kind].exporter:
+        module = _load(exporter)
         details: dict[str, Any] = module.convert_decoder(source, place, request.precision, progress)
         return details
     if request.precision != "fp32":

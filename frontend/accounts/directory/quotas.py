@@ -11,10 +11,10 @@ from typing import Any
 
 from frontend.accounts.directory.actor import Actor
 from frontend.accounts.directory.change import Change, Changes
-from frontend.accounts.directory.rules import check_text, exists
+from frontend.accounts.directory.rules import check_choice, check_text, exists
 from frontend.accounts.limits import MAX_AMOUNT, Measure, Scope
 from frontend.accounts.windows import Kind, parse_window
-from frontend.domain.allowances import Quota, QuotaRequest
+from frontend.domain.allowances import STATUSES, Quota, QuotaRequest
 from frontend.domain.ids import new_id
 from frontend.errors import Conflict, InvalidRequest, StoreUnavailable
 from frontend.store import accounts as store
@@ -55,10 +55,8 @@ class NewQuota:
 
 def check_quota(quota: NewQuota, now_us: int) -> None:
     """Raises InvalidRequest naming the field."""
-    for name, kinds in (("scope_kind", Scope), ("measure", Measure)):
-        if getattr(quota, name) not in [*kinds]:
-            shown, known = getattr(quota, name)[:40], ", ".join(kinds)
-            raise InvalidRequest(f"'{name}' is '{shown}'; it must be one of {known}", param=name)
+    check_choice("scope_kind", quota.scope_kind, Scope)
+    check_choice("measure", quota.measure, Measure)
     try:
         window = parse_window(quota.period)
     except ValueError as error:
@@ -72,6 +70,9 @@ def check_quota(quota: NewQuota, now_us: int) -> None:
         text = f"'amount' is {quota.amount}; it must be between 0 and {MAX_AMOUNT}"
         raise InvalidRequest(text, param="amount")
     check_text("model", quota.model)
+    if "*" in quota.model:
+        text = f"'model' is '{quota.model[:64]}'; it must be one model's name, or empty for all"
+        raise InvalidRequest(text, param="model")
     if quota.expires_at_us is not None and quota.expires_at_us <= now_us:
         raise InvalidRequest("'expires_at' is in the past", param="expires_at")
 
@@ -173,7 +174,8 @@ class QuotaRequests:
     changes: Changes
 
     async def page(self, range_: Range, **filters: str) -> list[QuotaRequest]:
-        """One page. `filters`: `user_id`, `status`."""
+        """One page. `filters`: `user_id`, `status`. Raises InvalidRequest."""
+        check_choice("status", filters.get("status"), STATUSES)
         database, now_us = self.changes.database, self.changes.now_us()
         async with database.connect() as rows:
             due = await allowances.due_requests(rows, now_us)

