@@ -22,7 +22,7 @@ _status = 128 + signal.SIGINT
 
 
 class Terminated(SystemExit):
-    """SIGTERM or SIGHUP. Not a KeyboardInterrupt: `toolkit run` goes on after one."""
+    """SIGTERM or SIGHUP. Not a KeyboardInterrupt: a chat continues after one."""
 
 
 def watch_interrupts() -> None:
