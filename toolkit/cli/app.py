@@ -7,9 +7,11 @@ are printed only with --debug.
 
 import contextlib
 import os
+import re
 import sys
 import traceback
 from itertools import pairwise
+from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -143,10 +145,13 @@ def _system_error(error: OSError) -> ToolkitError:
     # a copy that fills the disk has two paths, and the second is the destination
     path = error.filename2 if full and error.filename2 else error.filename
     text = f"{path}: {error.strerror or error}" if path else str(error.strerror or error)
-    if not full:
-        return ToolkitError(text, hint="check that the path exists and its permissions")
     from toolkit.home import home
 
+    if not full:
+        hint = "check that the path exists and its permissions"
+        if path and Path(os.fsdecode(path)).is_relative_to(home()):
+            hint = "make the cache writable, or set TRITON_TOOLKIT_HOME to another folder"
+        return ToolkitError(text, hint=hint)
     return ToolkitError(
         text, hint=f"free space there; `toolkit cache prune` empties the cache, {home()}"
     )
@@ -216,6 +221,15 @@ def _misuse(error: typer.TyperException) -> ToolkitError:
     if cause is not None and hasattr(cause, "errors"):
         details = cause.errors()[0]
         text = text.replace(details["msg"], _problem(details))
+    text, close = _without_suggestions(text)
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else _command_path(sys.argv[1:])
-    return ToolkitError(text[:1].lower() + text[1:], hint=f"{path} --help")
+    return ToolkitError(text[:1].lower() + text[1:], hint=close or f"{path} --help")
+
+
+def _without_suggestions(text: str) -> tuple[str, str]:
+    """Typer writes what a typo may have meant into the message; it is our hint."""
+    said = re.fullmatch(r"(.+?)(?: \(Possible options: (.+)\)|\. Did you mean (.+)\?)", text)
+    if said is None:
+        return text, ""
+    return said[1], f"did you mean {' or '.join((said[2] or said[3]).split(', '))}?"
