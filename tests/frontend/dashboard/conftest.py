@@ -16,7 +16,7 @@ BY_KEYBOARD = {"test_pages", "test_canaries", "test_account", "test_factor"}
 
 
 @pytest.fixture(autouse=True)
-def keyboard(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+def without_mouse(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """There, what would be clicked gets the focus and a key; it fails where either is not taken."""
     if request.module.__name__.rpartition(".")[2] in BY_KEYBOARD:
         monkeypatch.setattr(Locator, "click", lambda one: _press(one, "Enter"))

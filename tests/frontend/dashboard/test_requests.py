@@ -123,7 +123,8 @@ def test_the_matrix_has_the_cosines_of_the_api(page: Page, raw: httpx2.Client) -
     shown = page.locator(".matrix tbody tr").evaluate_all(
         "rows => rows.map((row) => [...row.querySelectorAll('td')].map((one) => +one.textContent))"
     )
-    assert [[round(one, 2) for one in row] for row in expected] == pytest.approx(shown, abs=0.011)
+    for row, drawn in zip(expected, shown, strict=True):
+        assert drawn == pytest.approx(row, abs=0.006)
 
 
 def _cosine(one: list[float], other: list[float]) -> float:

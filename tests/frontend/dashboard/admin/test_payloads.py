@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import httpx2
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from frontend.dashboard.admin.sections import SECTIONS
 from tests.support.browser import needs_chromium
 from tests.support.echo import script
 from tests.support.processes import wait_for
@@ -23,18 +23,17 @@ from tests.support.site import Site, csrf, open_admin
 pytestmark = [pytest.mark.timeout(180), needs_chromium]
 EVIL = "</script><svg onload=alert(1)>\"'><img src=x onerror=alert(2)>${1}{{1}}"
 LINES = "a\r\nset-cookie: stolen=1\r\n\r\n<b>x"
-NAMES = [page.name for _, pages in SECTIONS for page in pages]
 
 
 @contextmanager
-def evil_upstream(status: int) -> Iterator[str]:
+def evil_upstream(status: int, model: str = EVIL) -> Iterator[str]:
     """A server of the OpenAI protocol whose models and errors are markup; its address."""
 
     class Evil(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             body = {
                 "object": "list",
-                "data": [{"id": EVIL, "object": "model", "description": EVIL}],
+                "data": [{"id": model, "object": "model", "description": EVIL}],
             }
             text = json.dumps(body if status == 200 else {"error": {"message": EVIL}}).encode()
             self.send_response(status)
@@ -68,6 +67,14 @@ def registered(site: Site, url: str) -> Iterator[str]:
         assert http.delete(f"/admin/backends/{one}", headers=csrf(http)).status_code == 200
 
 
+def wait_until_polled(http: httpx2.Client, upstream: str) -> None:
+    def is_polled() -> bool:
+        now = http.get(f"/admin/backends/{upstream}").json()
+        return now["error"] is not None or now["polled_s_ago"] is not None
+
+    wait_for(is_polled, 60, "the first poll")
+
+
 def harmless(page: Page) -> None:
     assert page.locator("img[src=x], svg[onload], [onerror]").count() == 0, page.url
 
@@ -83,9 +90,7 @@ def test_what_an_upstream_says_is_text_on_every_page(
     ):
         page.on("dialog", lambda asked: pytest.fail(f"a script ran: {asked.message}"))
         with site.client("target") as http:
-            wait_for(
-                lambda: http.get(f"/admin/backends/{one}").json()["polled_s_ago"] is not None, 30
-            )
+            wait_until_polled(http, one)
             target = {"model": EVIL, "percent": 100}
             body = {"model": "trial-of-evil", "targets": [target]}
             made = http.post("/admin/canaries", json=body, headers=csrf(http))
@@ -173,20 +178,22 @@ def test_an_answer_cannot_add_an_event_to_a_stream(site: Site) -> None:
 
 def test_a_table_of_the_audit_has_no_formulas(site: Site) -> None:
     model = f"=HYPERLINK({secrets.token_hex(4)})"
-    with site.client("mallory") as http, site.client("root") as reviewer:
-        for one in (model, f"@{model}", f"+{model}", f"-{model}", f"\t{model}"):
-            body = {"model": one, "messages": script(text="x")}
-            http.post("/v1/chat/completions", json=body, headers=csrf(http))
-        path = f"/admin/audit/search?user_id={site.ids['mallory']}&limit=200&format="
-        key = model[1:]
+    with (
+        evil_upstream(200, model) as url,
+        registered(site, url) as one,
+        site.client("root") as reviewer,
+    ):
+        wait_until_polled(reviewer, one)
+        body = {"model": model, "messages": script(text="x")}
+        reviewer.post("/v1/chat/completions", json=body, headers=csrf(reviewer))
+        path = f"/admin/audit/search?user_id={site.ids['root']}&limit=200&format=csv"
 
         def rows() -> list[dict[str, str]]:
-            found = csv.DictReader(io.StringIO(reviewer.get(path + "csv").text))
-            return [row for row in found if key in json.dumps(row)]
+            found = csv.DictReader(io.StringIO(reviewer.get(path).text))
+            return [row for row in found if model in row["model"]]
 
-        wait_for(lambda: len(rows()) >= 4, 20, "the records")
-        for row in rows():
-            assert not any(value[:1] in ("=", "+", "-", "@", "\t", "\r") for value in row.values())
+        wait_for(rows, 60, "the record")
+        assert [row["model"] for row in rows()] == [f"'{model}"]
 
 
 def test_what_is_of_a_person_is_kept_by_no_cache(site: Site) -> None:
@@ -194,14 +201,16 @@ def test_what_is_of_a_person_is_kept_by_no_cache(site: Site) -> None:
         paths = http.get("/docs/api").json()["paths"]
         read = [
             path for path, methods in paths.items()
-            if "get" in methods and "{" not in path and path.startswith(("/me", "/admin"))
+            if "get" in methods and "{" not in path and path.startswith(("/me/", "/admin"))
             and path != "/admin/live"
         ]  # fmt: skip
         assert len(read) > 20
-        for path in read:
-            answer = http.get(path)
-            if answer.status_code == 200:
-                assert "no-store" in answer.headers.get("cache-control", ""), path
+        answers = {path: http.get(path) for path in read}
+        kept = {
+            path: answer.headers.get("cache-control") for path, answer in answers.items()
+            if answer.status_code == 200
+        }  # fmt: skip
+        assert set(kept.values()) == {"no-store"}, kept
 
 
 def test_many_open_views_are_bounded_and_requests_go_on(site: Site) -> None:
