@@ -32,8 +32,11 @@ _GRPC = re.compile(
 _NUMBER = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*", re.ASCII)
 _LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?", re.ASCII)
 _ROUTED_V6 = ipaddress.IPv6Network("2000::/3")
-_SPECIAL_V4 = tuple(map(ipaddress.IPv4Network, ("192.0.0.0/24", "192.88.99.0/24")))
-"""Protocol assignments and 6to4 relays, which Python 3.11 counts as global (RFC 6890, 7526)."""
+_SPECIAL_V4 = tuple(
+    map(ipaddress.IPv4Network, ("192.0.0.0/24", "192.88.99.0/24", "168.63.129.16/32"))
+)
+"""What Python 3.11 counts as global: protocol assignments and 6to4 relays (RFC 6890, 7526), and
+the address at which each machine of Azure has a server for its secrets."""
 _TUNNELS_V6 = tuple(
     map(ipaddress.IPv6Network, ("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20"))
 )

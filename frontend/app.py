@@ -60,9 +60,9 @@ def create_gateway(
     Raises KeyFileError, BadUpstream, and ValueError for a database's URL that is not valid.
     """
     telemetry = make_telemetry(settings, {} if trace_ids is None else trace_ids)
-    path = make_path(settings, upstream, telemetry.metrics)
     # a database that is given is closed with this gateway, as the one made here is
     stores = make_stores(settings, database)
+    path = make_path(settings, upstream, telemetry.metrics, stores.database)
     path.ledger = make_ledger(settings, stores, telemetry.metrics)
     usage, interval_s = UsageStore(stores.database), settings.share_interval_s
     path.exchange = Exchange(path.queue.policy, usage, path.tariff.weights, interval_s)

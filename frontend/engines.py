@@ -4,7 +4,9 @@ import ipaddress
 import os
 import re
 from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +42,8 @@ class BadUpstream(ValueError):
 class Engines:
     """`allows`: the addresses that may be connected to. `mapping`: the operator's own names of
     models. `triton`: the key for Triton's control calls, and its repository if it can be read.
-    `files`: the folder of the templates and tokenizers that models may name."""
+    `files`: the folder of the templates and tokenizers that models may name. `turns`: keeps other
+    gateways from making room at the upstream of a name meanwhile."""
 
     poll_interval_s: float
     mapping: Mapping[str, str] = field(default_factory=dict)
@@ -49,6 +52,7 @@ class Engines:
     room: RoomLimits = UNLIMITED_ROOM
     allows: Callable[[Address], bool] = lambda _: True
     files: Path | None = None
+    turns: Callable[[str], AbstractAsyncContextManager[None]] = lambda _: nullcontext()
 
     async def make_registered(self, backend: Backend, reach: Reach, keys: Path | None) -> Member:
         """A registered upstream, connected to addresses that were checked. `keys`: the folder of
@@ -84,6 +88,7 @@ class Engines:
             entry.labels,
         )
         registry = Registry(upstream, self.poll_interval_s, self.mapping, self.keep_s, self.room)
+        registry.residency.turns = partial(self.turns, entry.name)
         return Member(entry.name, upstream, registry, placing, enabled=entry.enabled)
 
     def _upstream(self, entry: UpstreamEntry) -> Upstream:

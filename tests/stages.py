@@ -19,6 +19,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 from tests.support.databases import Postgres
 from tests.support.echo import EchoTriton
+from tests.support.forks import start_frontend
 from tests.support.gateway import run_gateway
 from tests.support.processes import ROOT, served
 from tests.support.redis import RedisServer
@@ -51,6 +52,7 @@ _STARTERS = (
     run_gateway,
     serve,
     served,
+    start_frontend,
 )
 
 

@@ -2,8 +2,8 @@
 
 A model with requests is never unloaded: a request counts before its first await, and a load and an
 unload of one model never overlap. An unload that somebody asks for waits until this gateway's
-requests have ended. It does not know about other gateways: Triton itself lets their running
-requests finish.
+requests have ended. Gateways take turns at making room; it does not know about their requests:
+Triton itself lets those that run finish.
 """
 
 import asyncio
@@ -102,6 +102,8 @@ class Residency:
     keep_s: float = math.inf
     limits: RoomLimits = UNLIMITED_ROOM
     known: Callable[[], Mapping[str, Model]] = dict
+    turns: Callable[[], contextlib.AbstractAsyncContextManager[None]] = contextlib.nullcontext
+    """Keeps other gateways from making room here meanwhile."""
     _stays: dict[str, Stay] = field(default_factory=dict)
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Under limits one model is loaded at a time, so that two do not take the same room."""
@@ -200,7 +202,7 @@ class Residency:
                     await asyncio.shield(stay.change)
         except TimeoutError:
             raise BackendUnavailable(
-                f"the model '{model.name}' is being loaded and is not ready yet; try again soon"
+                f"the model '{model.name}' is being loaded and is not ready yet; try again later"
             ) from None
 
     def _check_failure(self, stay: Stay) -> None:
@@ -282,8 +284,11 @@ class Residency:
             yield
             return
         try:
-            async with asyncio.timeout(self.limits.wait_s) as waiting, self._turn:
-                await self._make_room(name, size_bytes)
+            async with asyncio.timeout(self.limits.wait_s) as waiting, self._turn, self.turns():
+                # those that had the turn before have changed what is loaded
+                await self._poll_anew()
+                if name not in self.loaded():
+                    await self._make_room(name, size_bytes)
                 waiting.reschedule(None)
                 yield
         except TimeoutError:
@@ -342,9 +347,13 @@ class Residency:
         if not condition():
             await self.refresh()
 
+    async def _poll_anew(self) -> None:
+        await self._poll_until(lambda: False)
+
     async def _load(self, model: Model, stay: Stay) -> None:
         async with self._room_for(model.stored, model.details.size_bytes):
-            await self._load_now(model, stay)
+            if model.name not in self.loaded():  # else another gateway was faster
+                await self._load_now(model, stay)
 
     async def _load_now(self, model: Model, stay: Stay) -> None:
         started = time.monotonic()

@@ -29,6 +29,7 @@ from frontend.settings.group import parts
 from frontend.settings.media import MediaSettings
 from frontend.store.database import Database
 from frontend.store.redis import RedisEntries
+from frontend.store.turns import turn
 from frontend.telemetry.metrics import Metrics
 from frontend.upstreams.fleet import Fleet
 from frontend.upstreams.protocol import Upstream
@@ -43,9 +44,11 @@ _MAX_DECODING = 2048
 """Images that are decoded or wait for it."""
 
 
-def make_path(settings: Settings, upstream: Upstream | None, metrics: Metrics) -> Path:
+def make_path(
+    settings: Settings, upstream: Upstream | None, metrics: Metrics, database: Database
+) -> Path:
     """The path with its upstreams; `upstream` instead of those of the settings."""
-    engines = _engines(settings)
+    engines = _engines(settings, database)
     entries = settings.entries
     return Path(
         Fleet([engines.make(one) for one in entries])
@@ -86,7 +89,7 @@ def _cache(settings: Settings) -> AnswerCache:
     )
 
 
-def _engines(settings: Settings) -> Engines:
+def _engines(settings: Settings, database: Database) -> Engines:
     # the start has refused cycles among the names of `models` (`serve._read`)
     return Engines(
         settings.poll_interval_s,
@@ -95,13 +98,14 @@ def _engines(settings: Settings) -> Engines:
         (settings.triton_key, settings.repository),
         settings.room,
         files=settings.model_files,
+        turns=partial(turn, database),
     )
 
 
 def make_roster(settings: Settings, path: Path, database: Database) -> Roster:
     """The upstreams that administrators register."""
     make = partial(
-        _engines(settings).make_registered,
+        _engines(settings, database).make_registered,
         reach=Reach(settings.reachable),
         keys=settings.backend_keys,
     )

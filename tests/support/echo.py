@@ -1,6 +1,8 @@
 """The echo models on the real server: what tests make them do, and what they report."""
 
 import json
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +20,11 @@ from toolkit.serve.triton import TritonOptions, TritonServer
 class EchoTriton:
     """The real Triton with the echo models; tests may kill it and start it again in place."""
 
-    def __init__(self, repository: Path, log: Path, traces_url: str = "") -> None:
-        self._models = [model.name for model in public_models(repository)]
+    def __init__(
+        self, repository: Path, log: Path, traces_url: str = "", models: Iterable[str] = ()
+    ) -> None:
+        """`models`: those that it begins with, instead of all."""
+        self._models = [*models] or [model.name for model in public_models(repository)]
         self.metrics_port = free_port()
         options = TritonOptions(
             repository, log, metrics_port=self.metrics_port, traces_url=traces_url
@@ -29,7 +34,7 @@ class EchoTriton:
         self.log = log
 
     def start(self) -> None:
-        """Starts the server and loads every model; returns when they answer."""
+        """Starts the server and loads its models; returns when they answer."""
         self._server.start()
         self._server.load(self._models)
 
@@ -40,6 +45,17 @@ class EchoTriton:
     def stop(self) -> None:
         """Ends it in order, for good."""
         self._server.end()
+
+
+@contextmanager
+def running_echo(repository: Path, log: Path, traces_url: str = "") -> Iterator[EchoTriton]:
+    """The server with every model of `repository` loaded; it ends in order."""
+    triton = EchoTriton(repository, log, traces_url)
+    triton.start()
+    try:
+        yield triton
+    finally:
+        triton.stop()
 
 
 def script(**fields: Any) -> list[ChatCompletionMessageParam]:

@@ -2,10 +2,10 @@
 
 import contextlib
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.support.forks import start_frontend
 from tests.support.processes import (
     ROOT,
     Running,
@@ -16,7 +16,7 @@ from tests.support.processes import (
 )
 
 _START_S = 120
-"""It needs 2 s of CPU to start, which took more than 30 s on a machine with ten other jobs."""
+"""The first needs 2 s of CPU, which took more than 30 s on a machine with ten other jobs."""
 
 
 class Gateway(Running):
@@ -27,11 +27,9 @@ class Gateway(Running):
 def run_gateway(triton: str, log: Path, *flags: str, wait_ready: bool = True) -> Iterator[Gateway]:
     """Runs a gateway until the block ends."""
     port = free_port()
-    command = [sys.executable, "-m", "frontend", "--port", str(port), "--triton", triton]
+    arguments = ["--port", str(port), "--triton", triton, *flags]
     with log.open("wb") as sink:
-        process = subprocess.Popen(
-            [*command, *flags], stdout=sink, stderr=sink, cwd=ROOT, env=with_data_directory(log)
-        )
+        process = start_frontend(arguments, sink.fileno(), ROOT, with_data_directory(log))
     gateway = Gateway(process, port, log)
     route = "readyz" if wait_ready else "healthz"
     try:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import psutil
 
+from tests.support.forks import Forked
 from toolkit.home import home
 
 ROOT = Path(__file__).parents[2]
@@ -50,7 +51,7 @@ def status_of(url: str) -> int:
 class Running:
     """A process that answers HTTP on loopback."""
 
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes] | Forked
     port: int
     log: Path
 

@@ -19,7 +19,7 @@ from toolkit.kinds import read_facts
 from toolkit.kinds.classify import refusal
 from toolkit.kinds.llm.facts import AdapterFacts, LlmFacts
 from toolkit.kinds.llm.fields import Adapter, LlmEntry
-from toolkit.kinds.llm.limits import check_weights
+from toolkit.kinds.llm.limits import check_cache, check_weights
 from toolkit.kinds.llm.template import read_template
 from toolkit.progress import Progress, Step
 from toolkit.spec import SourcedEntry
@@ -78,6 +78,8 @@ def _prepare_llm(
         check_weights(entry.engine_args, place / "engine" / "weights")
     known = read_place(place)
     assert isinstance(known, LlmFacts)
+    if entry.engine == "vllm":
+        check_cache(entry.engine_args, entry.context_length, known.cache_bytes_per_token)
     adapters, about = {}, {}
     for adapter, given in entry.adapters.items():
         # errors otherwise point at the model's own `source`
@@ -115,7 +117,7 @@ def check_digest(fetched: Fetched, entry: SourcedEntry | Adapter) -> Fetched:
     if entry.digest is not None and entry.digest != fetched.digest:
         raise SourceError(
             f"the weights have the digest {fetched.digest}, not {entry.digest}",
-            hint="the source has changed; if that is expected, write its new digest",
+            hint="the source has changed; if you expected that, set `digest` to the new value",
             field=("digest",),
         )
     return fetched

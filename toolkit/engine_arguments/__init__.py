@@ -13,6 +13,8 @@ from typing import Any
 
 SET_BY_US = {
     "model": "source",
+    "tokenizer": "source",
+    "hf_config_path": "source",
     "max_model_len": "context_length",
     "enable_lora": "adapters",
     "lora_modules": "adapters",
@@ -27,14 +29,19 @@ Declared = str | dict[str, Any]
 @dataclass(frozen=True, slots=True)
 class Engine:
     """One version. `arguments` are those of `AsyncEngineArgs`, `classes` the settings that their
-    types name. `generates` and `pools` are architectures that it loads to write text and to turn
-    text into numbers; `dropped` those of earlier versions → the last one ("": in a plugin)."""
+    types name. `sampling` are the names of `override_generation_config` that it applies, `buckets`
+    its families of histogram buckets, `connectors` those of an argument. `generates` and `pools`
+    are architectures that it loads to write text and to turn text into numbers; `dropped` those of
+    earlier versions → the last one ("": in a plugin)."""
 
     version: str
     arguments: Mapping[str, Declared]
     classes: Mapping[str, Mapping[str, Declared]]
     tool_parsers: tuple[str, ...]
     reasoning_parsers: tuple[str, ...]
+    sampling: tuple[str, ...]
+    buckets: tuple[str, ...]
+    connectors: Mapping[str, tuple[str, ...]]
     generates: frozenset[str]
     pools: frozenset[str]
     dropped: Mapping[str, str]
@@ -51,6 +58,9 @@ def engine(version: str) -> Engine:
         about["classes"],
         tuple(about["tool_parsers"]),
         tuple(about["reasoning_parsers"]),
+        tuple(about["sampling"]),
+        tuple(about["buckets"]),
+        {name: tuple(names) for name, names in about["connectors"].items()},
         frozenset(about["generates"]),
         frozenset(about["pools"]),
         about["dropped"],

@@ -16,7 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.engine_arguments.declarations import Declarations, read_arguments
-from toolkit.engine_arguments.registries import read_architectures, read_parsers
+from toolkit.engine_arguments.registries import (
+    read_architectures,
+    read_connectors,
+    read_list,
+    read_parsers,
+)
 
 _SOURCES = (
     "vllm/engine/arg_utils.py",
@@ -26,7 +31,13 @@ _SOURCES = (
     "vllm/model_executor/model_loader/__init__.py",
     "vllm/model_executor/models/registry.py",
     "vllm/v1/attention/backends/registry.py",
+    "vllm/v1/attention/backends/mla/prefill/registry.py",
     "vllm/attention/backends/registry.py",
+    "vllm/v1/kv_cache_interface.py",
+    "vllm/transformers_utils/config.py",
+    "vllm/v1/metrics/buckets.py",
+    "vllm/distributed/kv_transfer/kv_connector/factory.py",
+    "vllm/distributed/ec_transfer/ec_connector/factory.py",
     "vllm/entrypoints/openai/tool_parsers/",
     "vllm/tool_parsers/",
     "vllm/reasoning/",
@@ -71,6 +82,12 @@ def read_sources(sources: Mapping[str, str]) -> dict[str, Any]:
         "classes": declarations.classes_of(arguments.values()),
         "tool_parsers": sorted(read_parsers(_below(trees, "tool_parsers"))),
         "reasoning_parsers": sorted(read_parsers(_below(trees, "reasoning"))),
+        "sampling": read_list(trees, "available_params"),
+        "buckets": declarations.choices_of("BucketFamilyKey"),
+        "connectors": {
+            f"{kind}_config": sorted(read_connectors(_below(trees, kind)))
+            for kind in ("kv_transfer", "ec_transfer")
+        },
         **read_architectures(trees["vllm/model_executor/models/registry.py"]),
     }
 

@@ -2,8 +2,9 @@
 
 Read from syntax trees. A type is written out as Python writes it, its aliases resolved: `int`,
 `None`, `Literal['auto', 'half']`, `list[str]`, a union with `|`, the name of a class of settings,
-`Enum['NAME', …]` for the names and numbers of an enum, and `Any` for what is not known. It does
-not know how values are checked (`values`).
+`Enum['NAME', …]` for choices in upper or lower case, `Names['a_b', …]` for those in which `-` may
+stand for `_`, too, and `Any` for what is not known. It does not know how values are checked
+(`values`).
 """
 
 import ast
@@ -11,13 +12,18 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from toolkit.engine_arguments.statements import (
+    BOUNDS,
     annotated,
     bounds_of,
     command_line_options,
     is_internal,
+    is_required,
+    is_table,
+    numbers_taken,
     origin_of,
-    rewritten_fields,
+    removes_keys,
 )
+from toolkit.engine_arguments.validators import Validator, validators_of
 
 Declared = str | dict[str, Any]
 """A type, or `{"type": …, "ge": …}` where a range is declared, too."""
@@ -42,8 +48,27 @@ _IN_CODE = {
     "master_port": {"ge": 1, "le": 65535},
 }
 """Ranges that some versions check in code only, where a syntax tree does not show them."""
-_SETTINGS_AS_DICT = {"speculative_config": "SpeculativeConfig"}
+_SETTINGS_AS_DICT = {
+    "speculative_config": "SpeculativeConfig",
+    "quantization_config": "QuantizationConfigArgs",
+    "diffusion_config": "DiffusionConfig",
+    "watermark_config": "WatermarkConfig",
+}
 """Arguments that are annotated as any dict, and the class that vLLM builds from it."""
+_ONLY_OBJECTS = {"logging_config"}
+"""Arguments that vLLM reads before it builds settings from a mapping: a file cannot set them."""
+_NAMED_IN = {
+    "QuantKeyField": ("QUANT_KEY_NAMES",),
+    "QuantizationConfigArgs.linear": ("QUANT_KEY_NAMES", "_ONLINE_SHORTHANDS"),
+    "QuantizationConfigArgs.moe": ("QUANT_KEY_NAMES", "_ONLINE_SHORTHANDS"),
+}
+"""Types and fields for which a text is looked up in tables of the same module."""
+_LIMITS = {"image": "ImageDummyOptions", "video": "VideoDummyOptions", "audio": "AudioDummyOptions"}
+"""The classes that vLLM builds from the values of `limit_mm_per_prompt`, or from a number alone."""
+
+
+LIMITS = "MultiModalDummyOptions"
+CHOICES = ("Literal[", "Enum[", "Names[")
 
 
 class Declarations:
@@ -52,6 +77,7 @@ class Declarations:
     def __init__(self, trees: Iterable[ast.Module]) -> None:
         self._aliases: dict[str, ast.expr] = {}
         self._classes: dict[str, ast.ClassDef] = {}
+        self._tables: dict[str, list[str]] = {}
         for tree in trees:
             for node in tree.body:
                 self._collect(node)
@@ -59,6 +85,8 @@ class Declarations:
     def _collect(self, node: ast.stmt) -> None:
         if isinstance(node, ast.ClassDef):
             self._classes.setdefault(node.name, node)
+        elif table := is_table(node):
+            self._tables.setdefault(*table)
         elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
             self._aliases.setdefault(node.targets[0].id, node.value)
         elif (
@@ -69,44 +97,50 @@ class Declarations:
         ):
             self._aliases.setdefault(node.target.id, node.value)
 
-    def resolve(self, annotation: ast.expr) -> str:
-        """The type, written out; parts of a union that are never in a file are left out."""
-        parts = dict.fromkeys(self._parts(annotation))
+    def resolve(self, annotation: ast.expr, *, by_name: bool = False) -> str:
+        """The type, written out; parts of a union that are never in a file are left out.
+
+        `by_name`: the members of an enum are given by name, not by value.
+        """
+        parts = dict.fromkeys(self._parts(annotation, by_name))
         if "Any" in parts:
             return "Any"
         choices = [part[8:-1] for part in parts if part.startswith("Literal[")]
         others = [part for part in parts if not part.startswith("Literal[")]
         return " | ".join([f"Literal[{', '.join(choices)}]"] * bool(choices) + others)
 
-    def _parts(self, node: ast.expr) -> Iterator[str]:
+    def _parts(self, node: ast.expr, by_name: bool) -> Iterator[str]:
         if isinstance(node, ast.Constant):
             if isinstance(node.value, str):  # a type in quotes
-                yield from self._parts(ast.parse(node.value, mode="eval").body)
+                yield from self._parts(ast.parse(node.value, mode="eval").body, by_name)
             else:
                 yield "None" if node.value is None else "Any"
         elif isinstance(node, ast.BinOp):
-            yield from self._parts(node.left)
-            yield from self._parts(node.right)
+            yield from self._parts(node.left, by_name)
+            yield from self._parts(node.right, by_name)
         elif isinstance(node, ast.Subscript):
-            yield from self._subscript(node)
+            yield from self._subscript(node, by_name)
         elif isinstance(node, ast.Name):
-            yield from self._named(node.id)
+            yield from self._named(node.id, by_name)
         elif not (isinstance(node, ast.Attribute) and node.attr == "dtype"):
             yield "Any"
 
-    def _named(self, name: str) -> Iterator[str]:
-        if name in _PLAIN or name in _MAPPINGS:
+    def _named(self, name: str, by_name: bool) -> Iterator[str]:
+        if name in _NAMED_IN:
+            yield self._words_of(name)
+            yield "None"
+        elif name in _PLAIN or name in _MAPPINGS:
             yield name.lower() if name in _MAPPINGS else name
         elif name in _CONTAINERS:
             yield _CONTAINERS[name]
         elif name in self._classes:
-            yield self._members(name) or (name if self._is_settings(name) else "Any")
+            yield self._members(name, by_name) or (name if self._is_settings(name) else "Any")
         elif name in self._aliases and not isinstance(self._aliases[name], ast.Call):
-            yield from self._parts(self._aliases[name])
+            yield from self._parts(self._aliases[name], by_name)
         else:
             yield "Any"
 
-    def _subscript(self, node: ast.Subscript) -> Iterator[str]:
+    def _subscript(self, node: ast.Subscript, by_name: bool) -> Iterator[str]:
         outer = ast.unparse(node.value)
         inner = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
         if outer == "Literal":
@@ -114,17 +148,17 @@ class Declarations:
                 yield f"Literal[{choice!r}]"
         elif outer in {"Optional", "Union"}:
             for part in inner:
-                yield from self._parts(part)
+                yield from self._parts(part, by_name)
             if outer == "Optional":
                 yield "None"
         elif outer in _CONTAINERS:
-            yield f"{_CONTAINERS[outer]}[{self.resolve(inner[0])}]"
+            yield f"{_CONTAINERS[outer]}[{self.resolve(inner[0], by_name=by_name)}]"
         elif outer in {"tuple", "Tuple"}:
-            yield f"list[{self.resolve(inner[0])}]"
+            yield f"list[{self.resolve(inner[0], by_name=by_name)}]"
         elif outer in _MAPPINGS:
-            yield f"dict[{', '.join(self.resolve(part) for part in inner)}]"
+            yield f"dict[{', '.join(self.resolve(part, by_name=by_name) for part in inner)}]"
         elif outer in _UNCHECKED:
-            yield from self._parts(inner[0])
+            yield from self._parts(inner[0], by_name)
         elif outer not in {"type", "Type", "Callable"}:
             yield "Any"
 
@@ -140,19 +174,25 @@ class Declarations:
                         inner.elts if isinstance(inner, ast.Tuple) else [inner]
                     )
 
-    def _members(self, name: str) -> str | None:
-        """An enum's names, and the numbers that stand for them."""
+    def _members(self, name: str, by_name: bool) -> str | None:
+        """The values of an enum; `by_name`: its names, and the numbers that stand for them."""
         node = self._classes[name]
         if not any("Enum" in ast.unparse(base) for base in node.bases):
             return None
         members: list[object] = []
         for statement in node.body:
             if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
-                members.append(statement.targets[0].id)
                 value = getattr(statement.value, "value", None)
-                if isinstance(value, int) or (isinstance(value, str) and value.isidentifier()):
+                if by_name:
+                    members.append(statement.targets[0].id)
+                if isinstance(value, int) or (isinstance(value, str) and not by_name):
                     members.append(value)
-        return f"Enum[{', '.join(map(repr, dict.fromkeys(members)))}]"
+        listed = ", ".join(map(repr, dict.fromkeys(members)))
+        return f"{'Enum' if by_name else 'Literal'}[{listed}]" if members else "Any"
+
+    def _words_of(self, name: str) -> str:
+        words = [word for table in _NAMED_IN[name] for word in self._tables.get(table, ())]
+        return f"Literal[{', '.join(map(repr, dict.fromkeys(words)))}]" if words else "str"
 
     def _is_settings(self, name: str) -> bool:
         """Whether a class is plain settings, which are built from their fields as written."""
@@ -160,15 +200,37 @@ class Declarations:
         decorated = any("config" in ast.unparse(each) for each in node.decorator_list)
         decorated |= any("dataclass" in ast.unparse(each) for each in node.decorator_list)
         return decorated and not any(
-            "model_validator" in ast.unparse(each) and "after" not in ast.unparse(each)
+            "model_validator" in ast.unparse(each)
+            and "after" not in ast.unparse(each)
+            and removes_keys(item)
             for item in node.body
             if isinstance(item, ast.FunctionDef)
             for each in item.decorator_list
         )
 
-    def rewritten(self, name: str) -> set[str]:
-        """The fields of a class whose values vLLM rewrites before it checks them."""
-        return set(rewritten_fields(self._classes[name])) if name in self._classes else set()
+    def validators(self, name: str) -> dict[str, Validator]:
+        """Field → what the validators of a class do with its value."""
+        return validators_of(self._classes[name]) if name in self._classes else {}
+
+    def validator_of(self, owner: str, field: str) -> Validator | None:
+        """What is done with a field; one that a class only passes on is checked in another."""
+        of_owner = self.validators(owner).get(field)
+        passed_on = (self.validators(name).get(field) for name in self._classes)
+        return of_owner or next((each for each in passed_on if each and field != "backend"), None)
+
+    def checked(self, annotation: ast.expr, validator: Validator | None) -> str:
+        """The type of a field whose value a validator sees first."""
+        if validator is None:
+            return self.resolve(annotation)
+        if validator.keys in self._classes and (keys := self._members(validator.keys, False)):
+            return self.resolve(annotation, by_name=True).replace("dict[str,", f"dict[{keys},")
+        kind = self.resolve(annotation, by_name=validator.any_case)
+        named = any(name in self._classes for name in kind.split(" | "))
+        return validator.applied(kind, is_settings=named)
+
+    def _limits(self) -> dict[str, Declared]:
+        kinds = {each: f"int | {name}" for each, name in _LIMITS.items() if name in self._classes}
+        return {each: _declared(kind, {"ge": 0}) for each, kind in kinds.items()} | {"*": "Any"}
 
     def owner_of(self, field: str) -> str:
         """The one class of settings with a range for that field; "" if it is not clear which."""
@@ -185,17 +247,30 @@ class Declarations:
         node = self._classes.get(name)
         if node is None:
             return {}
-        rewritten = self.rewritten(name)
+        validators = self.validators(name)
         found: dict[str, Declared] = {}
         for base in node.bases:
             found |= self.fields(ast.unparse(base))
         for field, annotation, default in annotated(node):
             if "ClassVar" in ast.unparse(annotation) or is_internal(default):
                 continue
-            kind = "Any" if field in rewritten else self.resolve(annotation)
+            kind = self.checked(annotation, validators.get(field, validators.get("*")))
+            if f"{name}.{field}" in _NAMED_IN:
+                kind = kind.replace("str", self._words_of(f"{name}.{field}"))
             skipped = "SkipValidation" in ast.unparse(annotation)
-            found[field] = _declared(kind, {} if skipped else bounds_of(default))
+            bounds = {} if skipped else bounds_of(default)
+            found[field] = _declared(
+                kind, bounds | ({"required": True} if is_required(default) else {})
+            )
         return found
+
+    def choices_of(self, alias: str) -> list[object]:
+        """The texts of an alias for choices; none if this version does not have it."""
+        return list(self._choices([ast.Name(alias)])) if alias in self._aliases else []
+
+    def knows(self, name: str) -> bool:
+        """Whether there is a class of that name."""
+        return name in self._classes
 
     def classes_of(self, declared: Iterable[Declared]) -> dict[str, dict[str, Declared]]:
         """The classes of settings that those types name, and the classes that they name."""
@@ -207,7 +282,7 @@ class Declarations:
             for node in ast.walk(ast.parse(kind, mode="eval")):
                 name = node.id if isinstance(node, ast.Name) else ""
                 if name in self._classes and name not in found:
-                    found[name] = self.fields(name)
+                    found[name] = self.fields(name) if name != LIMITS else self._limits()
                     left += found[name].values()
         return dict(sorted(found.items()))
 
@@ -224,33 +299,32 @@ def read_arguments(tree: ast.Module, declarations: Declarations) -> dict[str, De
         if name not in classes:
             raise ValueError(f"there is no class {name}")
         options = dict(command_line_options(classes[name]))
+        numbers = numbers_taken(classes[name])
         for argument, annotation, default in annotated(classes[name]):
             if argument.startswith("_") or "ClassVar" in ast.unparse(annotation):
                 continue
-            kind = declarations.resolve(annotation)
             owner, field = origin_of(default) or options.get(argument, ("", ""))
             if not owner:
                 owner, field = declarations.owner_of(argument), argument
+            validator = declarations.validator_of(owner, field)
+            kind = declarations.checked(annotation, validator)
             if argument in _SETTINGS_AS_DICT:
                 kind = declarations.resolve(ast.Name(_SETTINGS_AS_DICT[argument])) + " | None"
+            elif argument in _ONLY_OBJECTS:
+                kind = "None"
+            elif argument == "limit_mm_per_prompt" and declarations.knows(LIMITS):
+                kind = LIMITS
+            elif argument in numbers:
+                kind = f"Literal[0, 1, 2, 3] | {kind}"
             found[argument] = _joined(argument, kind, declarations.fields(owner).get(field, "Any"))
-            if field in declarations.rewritten(owner):
-                found[argument] = _any_spelling(found[argument])
     return dict(sorted(found.items()))
-
-
-def _any_spelling(declared: Declared) -> Declared:
-    """Choices whose spelling vLLM unifies first: `flashinfer-cutlass`, `TRITON`."""
-    if isinstance(declared, str):
-        return declared.replace("Literal[", "Enum[")
-    return declared
 
 
 def _joined(argument: str, kind: str, inner: Declared) -> Declared:
     """The argument's own type, narrowed to the choices and with the range of the inner field."""
-    bounds = {} if isinstance(inner, str) else {k: v for k, v in inner.items() if k != "type"}
+    bounds = {} if isinstance(inner, str) else {k: v for k, v in inner.items() if k in BOUNDS}
     within = inner if isinstance(inner, str) else str(inner["type"])
-    if set(kind.split(" | ")) <= {"str", "None"} and within.startswith("Literal["):
+    if set(kind.split(" | ")) <= {"str", "None"} and within.startswith(CHOICES):
         kind = within if "None" in within or "None" not in kind else f"{within} | None"
     numeric = set(kind.split(" | ")) <= {"int", "float", "None"}
     return _declared(kind, (bounds or _IN_CODE.get(argument, {})) if numeric else {})

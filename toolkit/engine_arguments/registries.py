@@ -4,7 +4,7 @@ It does not know what the names are used for.
 """
 
 import ast
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 _GENERATES = ("_TEXT_GENERATION_MODELS", "_MULTIMODAL_MODELS")
@@ -74,6 +74,25 @@ def read_parsers(trees: Iterable[ast.Module]) -> set[str]:
                 for decorator in node.decorator_list:
                     found |= set(_registered(decorator))
     return found
+
+
+def read_connectors(trees: Iterable[ast.Module]) -> set[str]:
+    """The names in `….register_connector("Name", …)`."""
+    calls = (each for tree in trees for each in ast.walk(tree) if isinstance(each, ast.Call))
+    return {
+        str(ast.literal_eval(call.args[0]))
+        for call in calls
+        if ast.unparse(call.func).endswith(".register_connector")
+    }
+
+
+def read_list(trees: Mapping[str, ast.Module], name: str) -> list[str]:
+    """The texts of the first list of that name, in a module or a function."""
+    for tree in trees.values():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name:
+                return [str(each) for each in ast.literal_eval(node.value)]
+    return []
 
 
 def _registered(decorator: ast.expr) -> Iterator[str]:

@@ -27,6 +27,14 @@ def bounds_of(default: ast.expr | None) -> dict[str, float]:
     return found
 
 
+def is_required(default: ast.expr | None) -> bool:
+    """Whether a field has no default: nothing, or `Field(ge=0)`."""
+    if isinstance(default, ast.Call) and ast.unparse(default.func) == "Field":
+        named = {keyword.arg for keyword in default.keywords}
+        return not default.args and not named & {"default", "default_factory"}
+    return default is None
+
+
 def is_internal(default: ast.expr | None) -> bool:
     return isinstance(default, ast.Call) and any(
         keyword.arg == "init" and ast.unparse(keyword.value) == "False"
@@ -34,22 +42,49 @@ def is_internal(default: ast.expr | None) -> bool:
     )
 
 
-def rewritten_fields(node: ast.ClassDef) -> Iterator[str]:
-    """Fields whose values a validator rewrites before they are checked."""
-    for item in node.body:
-        if isinstance(item, ast.FunctionDef):
-            for decorator in item.decorator_list:
-                text = ast.unparse(decorator)
-                if text.startswith("field_validator") and ("before" in text or "wrap" in text):
-                    assert isinstance(decorator, ast.Call)
-                    yield from (
-                        str(each.value) for each in decorator.args if isinstance(each, ast.Constant)
-                    )
+def removes_keys(node: ast.AST) -> bool:
+    """Whether a validator changes the mapping that it is given, so that fields are not enough."""
+    stored = any(
+        isinstance(each, ast.Subscript) and isinstance(each.ctx, ast.Store | ast.Del)
+        for each in ast.walk(node)
+    )
+    called = any(
+        isinstance(each, ast.Call)
+        and isinstance(each.func, ast.Attribute)
+        and each.func.attr in {"pop", "setdefault", "update", "from_cli", "replace"}
+        for each in ast.walk(node)
+    )
+    return stored or called
+
+
+def is_table(node: ast.stmt) -> tuple[str, list[str]] | None:
+    """The name and the keys of a dict of texts at the top of a module."""
+    if isinstance(node, ast.AnnAssign | ast.Assign) and isinstance(node.value, ast.Dict):
+        target = node.target if isinstance(node, ast.AnnAssign) else node.targets[0]
+        keys = [key.value for key in node.value.keys if isinstance(key, ast.Constant)]
+        if isinstance(target, ast.Name) and keys and all(isinstance(key, str) for key in keys):
+            return target.id, [str(key) for key in keys]
+    return None
+
+
+def numbers_taken(node: ast.ClassDef) -> set[str]:
+    """Arguments for which a number stands for settings: `isinstance(self.NAME, (int, dict))`."""
+    return {
+        call.args[0].attr
+        for call in ast.walk(node)
+        if isinstance(call, ast.Call)
+        and ast.unparse(call.func) == "isinstance"
+        and isinstance(call.args[0], ast.Attribute)
+        and {"int", "dict"}
+        & {each.id for each in ast.walk(call.args[1]) if isinstance(each, ast.Name)}
+        == {"int", "dict"}
+    }
 
 
 def origin_of(default: ast.expr | None) -> tuple[str, str] | None:
     """`ModelConfig.dtype` and `get_field(ModelConfig, "dtype")` → the class and its field."""
-    if isinstance(default, ast.Attribute) and isinstance(default.value, ast.Name):
+    if isinstance(default, ast.Attribute) and ast.unparse(default.value).endswith("Config"):
+        assert isinstance(default.value, ast.Name)
         return default.value.id, default.attr
     if isinstance(default, ast.Call) and ast.unparse(default.func) == "get_field":
         return ast.unparse(default.args[0]), str(ast.literal_eval(default.args[1]))

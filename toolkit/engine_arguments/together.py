@@ -20,6 +20,10 @@ def contradictions(arguments: Mapping[str, object], context_length: int) -> Iter
     yield from _more_than(given, "max_loras", "max_cpu_loras")
     yield from _parallel(given)
     yield from _twice(given)
+    yield from _more_than(given, "offload_num_in_group", "offload_group_size")
+    yield from _needs(given)
+    yield from _cache(given, context_length)
+    yield from _draft(given.inner("speculative_config"), given.is_set("speculative_config"))
     draft = given.inner("speculative_config")
     yield from (
         (("speculative_config", *at), text, fix)
@@ -37,6 +41,10 @@ class _Given:
         value = self._arguments.get(name)
         return value if isinstance(value, int) and not isinstance(value, bool) else None
 
+    def text(self, name: str) -> str | None:
+        value = self._arguments.get(name)
+        return value if isinstance(value, str) else None
+
     def is_set(self, name: str) -> bool:
         return self._arguments.get(name) is not None
 
@@ -51,11 +59,54 @@ class _Given:
         return _Given(value if isinstance(value, Mapping) else {})
 
 
+def _needs(given: _Given) -> Iterator[Misfit]:
+    if given.is_set("collect_detailed_traces") and not given.is_set("otlp_traces_endpoint"):
+        hint = "add `otlp_traces_endpoint: …`"
+        yield ("collect_detailed_traces",), "needs otlp_traces_endpoint", hint
+    profiler = given.inner("profiler_config")
+    for name in ("torch", "proton"):
+        if profiler.text("profiler") == name and not profiler.text(f"{name}_profiler_dir"):
+            place, field = ("profiler_config",), f"{name}_profiler_dir"
+            yield place, f"needs {field} with `profiler: {name}`", f"add `{field}: …`"
+    mamba = given.inner("mamba_config")
+    if mamba.is_set("ssu_algorithm") and str(mamba.text("backend")).upper() != "FLASHINFER":
+        hint = "add `backend: flashinfer` to mamba_config"
+        yield ("mamba_config", "ssu_algorithm"), "needs the backend flashinfer", hint
+
+
+def _cache(given: _Given, context_length: int) -> Iterator[Misfit]:
+    blocks, size = given.number("num_gpu_blocks_override"), given.number("block_size")
+    if blocks is not None and size is not None and 0 < blocks * size < context_length:
+        least = -(-context_length // size)
+        text = f"is {blocks}; blocks of {size} tokens do not hold context_length ({context_length})"
+        yield ("num_gpu_blocks_override",), text, f"set it to {least} or more"
+
+
+_WITHOUT_MODEL = {"ngram", "[ngram]", "ngram_gpu", "suffix", "extract_hidden_states", "mtp"} | {
+    "dspark"
+}
+"""Methods of speculation that need no second model, or find it in the first one's weights."""
+
+
+def _draft(draft: _Given, is_set: bool) -> Iterator[Misfit]:
+    """`SpeculativeConfig` is given a method that needs no model, or a model."""
+    place, method = ("speculative_config",), draft.text("method")
+    alone = method is not None and (method in _WITHOUT_MODEL or method.endswith("_mtp"))
+    if not is_set or draft.text("model"):
+        return
+    if not alone:
+        what = f"the method {method} needs" if method else "needs"
+        text = f"{what} a `model` that proposes tokens"
+        yield place, text, "add `model: FOLDER`, or `method: ngram`, which needs no model"
+    elif method in ("ngram", "[ngram]", "ngram_gpu") and not draft.number("num_speculative_tokens"):
+        yield place, "needs `num_speculative_tokens`", "add for example `num_speculative_tokens: 3`"
+
+
 def _batches(given: _Given, context_length: int) -> Iterator[Misfit]:
     batch, sequences = given.number("max_num_batched_tokens"), given.number("max_num_seqs")
     at = ("max_num_batched_tokens",)
     if batch is not None and sequences is not None and batch < sequences:
-        text = f"is {batch}, less than max_num_seqs ({sequences})"
+        text = f"is {batch}, which is less than max_num_seqs ({sequences})"
         yield at, text, f"set it to {sequences} or more, or max_num_seqs to {batch} or less"
     if batch is not None and batch < context_length and given.off("enable_chunked_prefill"):
         text = f"is {batch}, less than context_length ({context_length}), and prompts are not split"
@@ -86,7 +137,7 @@ def _parallel(given: _Given) -> Iterator[Misfit]:
         yield ("data_parallel_rank",), text, None
     if given.on("data_parallel_external_lb") and given.on("data_parallel_hybrid_lb"):
         text = "excludes data_parallel_external_lb"
-        yield ("data_parallel_hybrid_lb",), text, "leave out one of them"
+        yield ("data_parallel_hybrid_lb",), text, "omit one of them"
     rank, nodes = given.number("node_rank"), given.number("nnodes") or 1
     if rank is not None and rank >= nodes:
         text = f"is {rank}; with nnodes {nodes} it must be less than {nodes}"
@@ -126,4 +177,4 @@ _SETTINGS_TWICE = (
 def _twice(given: _Given) -> Iterator[Misfit]:
     for name, group, field in _SETTINGS_TWICE:
         if given.is_set(name) and given.inner(group).is_set(field):
-            yield (name,), f"is set in {group}, too", "leave out one of them"
+            yield (name,), f"is also set in {group}", "omit one of them"

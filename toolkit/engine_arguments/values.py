@@ -10,7 +10,7 @@ from functools import cache
 from typing import Any
 
 from toolkit.engine_arguments import Declared, Engine
-from toolkit.names import nearest, shown
+from toolkit.names import close_matches, nearest, shown
 
 Path = tuple[str | int, ...]
 Misfit = tuple[Path, str, str | None]
@@ -32,6 +32,7 @@ _WORDS = {
     "list": "a list",
     "set": "a list",
 }
+_CHOICES = {"Literal", "Enum", "Names"}
 _BOUNDS = {
     "gt": ("more than", operator.gt),
     "ge": ("at least", operator.ge),
@@ -48,6 +49,14 @@ def misfits(arguments: Mapping[str, object], engine: Engine) -> Iterator[Misfit]
             yield (name,), text, nearest(name, engine.arguments)
         else:
             yield from _check(value, engine.arguments[name], (name,), engine)
+
+
+def number_misfit(value: object, bounds: Mapping[str, float], at: Path) -> Iterator[Misfit]:
+    """What is wrong with a number that must be within bounds."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        yield at, f"is {shown(value)}; it must be a number", None
+    else:
+        yield from _out_of_range(value, bounds, at)
 
 
 def _check(value: object, declared: Declared, at: Path, engine: Engine) -> Iterator[Misfit]:
@@ -76,7 +85,7 @@ def _check_part(value: object, part: ast.expr, at: Path, engine: Engine) -> Iter
         fits = isinstance(value, _PLAIN[name]) and (name == "bool" or not isinstance(value, bool))
         if not fits or (name == "str" and _is_misspelt(value, part)):
             yield wrong
-    elif name in {"Literal", "Enum"}:
+    elif name in _CHOICES:
         if not _is_choice(value, name, inner):
             yield wrong
     elif name in {"list", "set"}:
@@ -100,21 +109,30 @@ def _check_dict(value: object, inner: list[Any], at: Path, engine: Engine) -> It
         yield at, "", None
         return
     for key, item in value.items() if len(inner) > 1 else ():
+        if keys := _choices(inner[0]):
+            yield from _misspelt_key(key, keys, at)
         yield from _check(item, ast.unparse(inner[1]), (*at, str(key)), engine)
 
 
+def _misspelt_key(key: object, keys: list[Any], at: Path) -> Iterator[Misfit]:
+    if key not in keys:
+        yield (*at, str(key)), "is not a name that vLLM knows here", nearest(str(key), keys)
+
+
 def _check_settings(value: object, name: str, at: Path, engine: Engine) -> Iterator[Misfit]:
-    if isinstance(value, int) and name == "CompilationConfig":
-        return  # a level of optimization
     if not isinstance(value, Mapping):
         yield at, "", None
         return
     known = engine.classes[name]
     for field, item in value.items():
-        if field not in known:
+        declared = known.get(field) or known.get("*")
+        if declared is None or (field not in known and close_matches(str(field), known)):
             yield (*at, str(field)), f"is not a setting of {name}", nearest(str(field), known)
         else:
-            yield from _check(item, known[field], (*at, field), engine)
+            yield from _check(item, declared, (*at, field), engine)
+    for field, declared in known.items():
+        if isinstance(declared, dict) and declared.get("required") and field not in value:
+            yield (*at, field), "is missing", f"add `{field}: …`"
 
 
 def _refusal(value: object, union: Sequence[ast.expr], at: Path) -> Misfit:
@@ -122,15 +140,17 @@ def _refusal(value: object, union: Sequence[ast.expr], at: Path) -> Misfit:
     choices = [choice for part in union for choice in _choices(part)]
     words = list(dict.fromkeys(word for part in union if (word := _word(part, bool(choices)))))
     if choices and isinstance(value, str):
-        text = f"is {shown(value)}, which vLLM does not know"
-        return at, text, nearest(value, [str(each) for each in choices])
+        text = f"is {shown(value)}, which vLLM does not support"
+        known = {str(each).lower(): str(each) for each in choices}
+        near = close_matches(value.lower(), known)
+        return at, text, nearest(known[near[0]] if near else value, known.values())
     listed = [f"one of {', '.join(str(each) for each in choices[:12])}"] if choices else []
     return at, f"is {shown(value)}; it must be {' or '.join(listed + words)}", None
 
 
 def _word(part: ast.expr, has_choices: bool) -> str | None:
     name, _ = _outer(part)
-    if name in {"Literal", "Enum"} or (name in {"str", "None"} and has_choices):
+    if name in _CHOICES or (name in {"str", "None"} and has_choices):
         return None
     return _WORDS.get(name, "a mapping")
 
@@ -146,13 +166,14 @@ def _out_of_range(value: object, declared: Mapping[str, Any], at: Path) -> Itera
 
 def _is_choice(value: object, name: str, choices: Sequence[Any]) -> bool:
     known = [choice.value for choice in choices]
-    if name == "Enum" and isinstance(value, str):
-        return _spelling(value) in {_spelling(str(each)) for each in known}
+    if name != "Literal" and isinstance(value, str):
+        unify = str.upper if name == "Enum" else _without_dashes
+        return unify(value) in {unify(str(each)) for each in known if isinstance(each, str)}
     return any(value == each and type(value) is type(each) for each in known)
 
 
-def _spelling(text: str) -> str:
-    return text.lower().replace("-", "_")
+def _without_dashes(text: str) -> str:
+    return text.upper().replace("-", "_")
 
 
 def _is_misspelt(value: object, part: ast.expr) -> bool:
@@ -162,7 +183,7 @@ def _is_misspelt(value: object, part: ast.expr) -> bool:
 
 def _choices(part: ast.expr) -> list[Any]:
     name, inner = _outer(part)
-    return [each.value for each in inner] if name in {"Literal", "Enum"} else []
+    return [each.value for each in inner] if name in _CHOICES else []
 
 
 def _outer(part: ast.expr) -> tuple[str, list[Any]]:
@@ -177,7 +198,7 @@ def _outer(part: ast.expr) -> tuple[str, list[Any]]:
 def _parsed(kind: str) -> tuple[ast.expr, ...]:
     """The parts of a union."""
     parts = list(_split(ast.parse(kind, mode="eval").body))
-    if any(_outer(part)[0] in {"Literal", "Enum"} for part in parts):
+    if any(_outer(part)[0] in _CHOICES for part in parts):
         for part in parts:
             part.beside_choices = True  # type: ignore[attr-defined]
     return tuple(parts)

@@ -19,7 +19,7 @@ MESSAGES: list[tuple[list[str], str, str]] = [
     (["quantize", "smolm2", "--awq"], "there is no file or model 'smolm2'", FAMILY),
     (["pull", "./gone.gguf"], "'./gone.gguf' is not a source", "did you mean gguf:./gone.gguf?"),
     (["pull", "package:a==x/y"], "'x' in 'package:a==x/y' is not a version", "package:a==1.2.3/"),
-    (["pull"], "models.yaml: cannot be read: No such file", "`toolkit init` writes one"),
+    (["pull"], "models.yaml: cannot be read: No such file", "create one with `toolkit init`"),
     (["serve", "spec.yaml"], "spec.yaml is not a model", "toolkit build-repo "),
     (["run", "page.safetensors", "x"], "page.safetensors is not a .gguf file", "name a .gguf file"),
     (["verify", "spec.yaml"], "spec.yaml is a file, not a folder", "one folder per model"),
@@ -41,7 +41,7 @@ MESSAGES: list[tuple[list[str], str, str]] = [
     (["serve", "--triton-traces-url", "collector:4318"], "'collector:4318'", "http://"),
     (
         ["serve", "--frontend-only", "--triton", "a:1", "--triton-traces-url", "http://a"],
-        "exclude each other",
+        "cannot be combined",
         "traces.md",
     ),
     (["serve", "--frontend-only", "--triton", "a:99999"], "'99999' in 'a:99999'", "serve --help"),

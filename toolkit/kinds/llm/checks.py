@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from toolkit.contract import INTERFACES
 from toolkit.engine_arguments import SET_BY_US, Engine, engine
+from toolkit.engine_arguments.contents import refused_contents
 from toolkit.engine_arguments.together import contradictions
 from toolkit.engine_arguments.values import misfits
 from toolkit.finding import FieldFinding
@@ -14,7 +15,7 @@ from toolkit.kinds.checks import (
     warmup_findings,
 )
 from toolkit.kinds.kind import Surroundings
-from toolkit.kinds.llm.engine import CPU_SEQUENCES
+from toolkit.kinds.llm.engine import CACHE_BLOCK_TOKENS, CPU_SEQUENCES
 from toolkit.kinds.llm.fields import LlmEntry
 from toolkit.kinds.llm.tensorrt_llm import engine_findings
 from toolkit.names import nearest
@@ -42,7 +43,7 @@ def _engine_group(entry: LlmEntry) -> Iterator[FieldFinding]:
             "use data_parallel_size or tensor_parallel_size in engine_args",
         )
     if groups[0].device == "cpu":
-        yield ("instances", 0, "device"), "the engine runs where its vLLM does", "leave it out"
+        yield ("instances", 0, "device"), "the engine runs on the device of its vLLM", "omit it"
 
 
 def _entry_findings(entry: LlmEntry, around: Surroundings) -> Iterator[FieldFinding]:
@@ -64,7 +65,7 @@ def _entry_findings(entry: LlmEntry, around: Surroundings) -> Iterator[FieldFind
         yield from source_findings(adapter.source, adapter.revision, place, around)
     # `priority` sets the policy itself
     if entry.priority and entry.engine_args.get("scheduling_policy", "priority") != "priority":
-        hint = "leave out one of them"
+        hint = "omit one of them"
         yield ("priority",), "contradicts scheduling_policy in engine_args", hint
 
 
@@ -87,7 +88,7 @@ def _template_findings(path: str, around: Surroundings) -> Iterator[FieldFinding
 
     if not (around.folder / path).is_file():
         hint = f"paths are relative to the folder of {around.file}"
-        yield ("chat_template",), f"there is no file {path}", hint
+        yield ("chat_template",), f"the file {path} does not exist", hint
     elif problem := problem_of(around.folder / path):
         yield ("chat_template",), f"{path}{problem}", "correct the chat template"
 
@@ -96,12 +97,12 @@ def _vllm_findings(entry: LlmEntry, vllm: Engine, *, gpu: bool) -> Iterator[Fiel
     """What this version of vLLM would refuse when the engine starts."""
     # those have a finding of their own already
     arguments = {name: v for name, v in entry.engine_args.items() if name not in SET_BY_US}
-    found = list(misfits(arguments, vllm))
+    found = [*misfits(arguments, vllm), *refused_contents(arguments, vllm)]
     # what the build adds must not contradict the entry either
     defaults = {"max_loras": len(entry.adapters)} if entry.adapters else {}
-    defaults |= {} if gpu else {"max_num_seqs": CPU_SEQUENCES}
+    defaults |= {} if gpu else {"max_num_seqs": CPU_SEQUENCES, "block_size": CACHE_BLOCK_TOKENS}
     found += contradictions(defaults | arguments, entry.context_length)
-    found += _ours(arguments)
+    found += [*_ours(arguments), *_platform(arguments, gpu=gpu)]
     yield from ((("engine_args", *at), text, hint) for at, text, hint in found)
     yield from _unknown(("tool_parser",), entry.tool_parser, vllm.tool_parsers, vllm)
     reasoning: dict[tuple[str, ...], object] = {("reasoning_parser",): entry.reasoning_parser}
@@ -120,6 +121,21 @@ def _unknown(
         yield place, text, nearest(name, known)
 
 
+def _platform(arguments: Mapping[str, object], *, gpu: bool) -> Iterator[FieldFinding]:
+    """Values that vLLM takes on other hardware. Its attention kernels read blocks of 16 tokens on
+    NVIDIA's GPUs and of 32 on a CPU (`get_supported_kernel_block_sizes`)."""
+    size, unit = arguments.get("block_size"), 16 if gpu else 32
+    if isinstance(size, int) and not isinstance(size, bool) and size > 0 and size % unit:
+        text = f"is {size}; it must be a multiple of {unit} on a {'GPU' if gpu else 'CPU'}"
+        yield ("block_size",), text, f"set it to {-(-size // unit) * unit}, or leave it out"
+    if not gpu and arguments.get("enable_sleep_mode") is True:
+        yield ("enable_sleep_mode",), "needs a GPU", "omit it"
+    draft = arguments.get("speculative_config")
+    if not gpu and isinstance(draft, Mapping) and draft.get("method") == "suffix":
+        place = ("speculative_config", "method")
+        yield place, "is suffix, which needs the package arctic-inference", "use `method: ngram`"
+
+
 _NUMBERS = ("vector", "scores")
 
 
@@ -129,16 +145,26 @@ def _ours(arguments: Mapping[str, object]) -> Iterator[FieldFinding]:
     backend = structured.get("backend") if isinstance(structured, Mapping) else None
     if backend not in (None, "xgrammar"):
         place = ("structured_outputs_config", "backend")
-        yield place, f"is '{backend}'; only xgrammar compiles grammars", "leave it out"
+        yield place, f"is '{backend}'; only xgrammar compiles grammars", "omit it"
     scheduler = arguments.get("scheduler_cls")
     if isinstance(scheduler, str) and not scheduler.startswith("vllm."):
         text = f"is '{scheduler}'; only vLLM's own schedulers support structured output"
-        yield ("scheduler_cls",), text, "leave it out"
+        yield ("scheduler_cls",), text, "omit it"
     for name, value in (("runner", "pooling"), ("task", "embed"), ("task", "classify")):
         if arguments.get(name) == value:
             others = [kind for kind, each in INTERFACES.items() if each.answer in _NUMBERS]
             names = " or ".join(f"`kind: {kind}`" for kind in others)
-            hint = f"write {names} for a model that does not write text"
-            yield (name,), f"is '{value}', and kind `llm` is for models that write text", hint
+            hint = f"write {names} for a model that does not generate text"
+            yield (name,), f"is '{value}', but kind `llm` is for models that generate text", hint
+    if arguments.get("config_format") == "mistral":
+        yield (
+            ("config_format",),
+            "is mistral, and weights are built with a config.json",
+            "omit it",
+        )
     if arguments.get("skip_tokenizer_init") is True:
-        yield ("skip_tokenizer_init",), "is true, and replies are decoded here", "leave it out"
+        yield (
+            ("skip_tokenizer_init",),
+            "is true, but the toolkit's engine decodes replies",
+            "omit it",
+        )

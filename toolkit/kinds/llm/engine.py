@@ -11,7 +11,7 @@ from toolkit.targets import Target
 
 CPU_SEQUENCES = 16
 _CPU_CACHE_BYTES = 4 * 2**30
-_CACHE_BLOCK_TOKENS = 128  # of vLLM's CPU backend
+CACHE_BLOCK_TOKENS = 128  # of vLLM's CPU backend
 _RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # that vLLM's `max_lora_rank` takes
 _SAMPLING_TEXT = '{"max_tokens": 1, "temperature": 0}'
 """One token is enough to run every kernel once."""
@@ -101,6 +101,6 @@ def _cpu_defaults(entry: LlmEntry, facts: LlmFacts) -> dict[str, object]:
 def default_cache_bytes(token_bytes: int, context: int, sequences: int = CPU_SEQUENCES) -> int:
     """The KV cache on a CPU: all sequences at full length up to 4 GiB, and at least one."""
     # one block more: vLLM keeps one for itself
-    blocks = -(-context // _CACHE_BLOCK_TOKENS) + 1
-    one = blocks * _CACHE_BLOCK_TOKENS * token_bytes
+    blocks = -(-context // CACHE_BLOCK_TOKENS) + 1
+    one = blocks * CACHE_BLOCK_TOKENS * token_bytes
     return max(one, min(sequences * one, _CPU_CACHE_BYTES))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.errors import ConvertError
+from toolkit.names import shown
 
 _NEED_QUANTIZED = {"awq", "gptq", "compressed-tensors", "modelopt", "quark", "fbgemm_fp8"}
 """Methods that load only weights of their own format."""
@@ -17,10 +18,23 @@ _HEADS = ("num_attention_heads", "n_head")
 _LAYERS = ("num_hidden_layers", "n_layer")
 
 
+def check_cache(arguments: Mapping[str, Any], context_length: int, token_bytes: int) -> None:
+    """Raises ConvertError if the KV cache cannot hold one request at full length, even with 4 bits
+    a number; `token_bytes` is what a token takes at 16."""
+    size, least = arguments.get("kv_cache_memory_bytes"), context_length * token_bytes
+    if isinstance(size, int) and size < least // 4:
+        raise ConvertError(
+            f"is {size}, and one request of {context_length} tokens takes {least} bytes",
+            hint=f"set it to {2 * least} or more, or leave it out",
+            field=("engine_args", "kv_cache_memory_bytes"),
+        )
+
+
 def check_weights(arguments: Mapping[str, Any], weights: Path) -> None:
     """Raises ConvertError; `weights` is the folder that the engine loads."""
     config = json.loads((weights / "config.json").read_text(encoding="utf-8"))
     _check_parallel(arguments, config.get("text_config") or config)
+    _check_overrides(arguments.get("hf_overrides"), config)
     _check_quantization(arguments.get("quantization"), config.get("quantization_config"))
 
 
@@ -42,6 +56,21 @@ def _check_parallel(arguments: Mapping[str, Any], config: Mapping[str, Any]) -> 
         )
 
 
+def _check_overrides(asked: object, config: Mapping[str, Any]) -> None:
+    """A setting keeps its type; a number may be whole or not."""
+    for name, value in asked.items() if isinstance(asked, Mapping) else ():
+        has = config.get(str(name))
+        if has is None or value is None:
+            continue
+        kinds = (int, float) if isinstance(has, int | float) else (type(has),)
+        if not isinstance(value, kinds) or isinstance(value, bool) != isinstance(has, bool):
+            raise ConvertError(
+                f"is {shown(value)}, and the model's config has {shown(has)}",
+                hint="write a value of the same type",
+                field=("engine_args", "hf_overrides", str(name)),
+            )
+
+
 def _check_quantization(asked: object, has: object) -> None:
     if not isinstance(asked, str) or _family(asked) not in _NEED_QUANTIZED:
         return
@@ -55,7 +84,7 @@ def _check_quantization(asked: object, has: object) -> None:
     if _family(method) in _NEED_QUANTIZED - {_family(asked)}:
         raise ConvertError(
             f"is '{asked}', and the weights are quantized with '{method}'",
-            hint="leave it out",
+            hint="omit it",
             field=_QUANTIZATION,
         )
 

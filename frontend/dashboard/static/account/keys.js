@@ -14,13 +14,13 @@ function scope(key) {
   if (key.models) parts.push(`models ${key.models.join(", ")}`);
   if (key.endpoints) parts.push(`routes ${key.endpoints.join(", ")}`);
   if (key.networks) parts.push(`from ${key.networks.join(", ")}`);
-  return parts.join("; ") || "all that you may do";
+  return parts.join("; ") || "everything that you may do";
 }
 
 function actions(key) {
   const label = key.name || key.id;
   const rotate = action("Rotate", label, async () => {
-    if (!(await confirmed(`Rotate the key '${label}'? The text until now works for 24 hours more.`))) return;
+    if (!(await confirmed(`Rotate the key '${label}'? The old key stays valid for 24 hours.`))) return;
     show((await call("POST", `/me/keys/${key.id}/rotate`, {})).key);
     await showKeys();
   });
@@ -45,7 +45,7 @@ export async function showKeys() {
   byId("keys").replaceChildren(
     keys.length
       ? table("Table of keys", ["Key", "Limited to", "Last used", "Expires", "Actions"], rows)
-      : empty("You have no key yet. Programs need one; the form below makes it."),
+      : empty("You have no key yet. Programs need a key; create one with the form below."),
   );
   return new Map(keys.map((key) => [key.id, key.name || key.id]));
 }

@@ -106,7 +106,7 @@ export async function showUsage(names) {
   byId("totals").textContent = `${counted(totals.requests, "request")}, ${counted(totals.prompt_tokens, "prompt token")}, ${counted(totals.completion_tokens, "completion token")}; days of ${zone}`;
   byId("totals").dataset.tokens = totals.prompt_tokens + totals.completion_tokens;
   if (!rows.length) {
-    byId("usage").replaceChildren(empty("No request in this range. Usage is written when a request has ended."));
+    byId("usage").replaceChildren(empty("There are no requests in this range. Usage is written when a request has ended."));
     return;
   }
   const { starts, series } = split(rows, by, names, MEASURES[measure]);
@@ -118,10 +118,10 @@ export async function showUsage(names) {
   const details = element("details", {}, element("summary", { textContent: `Every ${interval}` }), table("Table of usage by time", [interval, by === "model" ? "Model" : "Key", ...HEADS], each));
   const sums = summed(rows, by, names).map(([name, values]) => [name, ...numbers(values)]);
   if (sums.length > 1) sums.push(["All", ...numbers(all)]);
-  const note = cut ? [empty("The range has more rows than a page shows; the sums of all are above, and the CSV has every row.")] : [];
+  const note = cut ? [empty("The range has more rows than this page shows. The totals above include all rows, and the CSV file contains all rows.")] : [];
   byId("usage").replaceChildren(shown, table("Table of usage", [by === "model" ? "Model" : "Key", ...HEADS], sums), details, ...note);
   // the tables say the same and do not wait for the picture; of an older choice, it is not in the page any more
-  const drawn = chart({ title: heading, unit: measure, labels, series, width }).catch((error) => empty(`There is no chart: ${error.message}`));
+  const drawn = chart({ title: heading, unit: measure, labels, series, width }).catch((error) => empty(`The chart cannot be drawn: ${error.message}`));
   drawn.then((picture) => shown.replaceWith(picture));
 }
 

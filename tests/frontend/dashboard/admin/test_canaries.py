@@ -84,11 +84,11 @@ def test_a_canary_is_made_edited_promoted_and_ended_and_each_is_undone(
         page.get_by_role("button", name="End the canary of trial").click()
         dialog(page, "End the canary of trial?").get_by_role("button", name="End").click()
         noticed(page, "The canary of trial has ended")
-        expect(page.locator("#view")).to_contain_text("No name is shared by several models")
+        expect(page.locator("#view")).to_contain_text("There are no canaries")
         undo(page, "canaries.delete")
         assert shares(page) == ["chat@1: 87.5 %", "chat@2: 12.5 %"]
         undo(page, "canaries.create")
-        expect(page.locator("#view")).to_contain_text("No name is shared by several models")
+        expect(page.locator("#view")).to_contain_text("There are no canaries")
 
 
 def test_a_model_is_unloaded_and_loaded_again(browser: Browser, versions: Site) -> None:
