@@ -21,7 +21,7 @@ def problem(error: ErrorDetails) -> str:
         case "float_parsing" | "float_type" | "finite_number":
             return f"'{value}' is not a number"
         case "bool_parsing" | "bool_type":
-            return f"'{value}' is neither true nor false"
+            return f"'{value}' must be true or false"
         case "greater_than_equal":
             return f"'{value}' is below the minimum of {limits['ge']}"
         case "greater_than":

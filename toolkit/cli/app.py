@@ -38,7 +38,7 @@ from toolkit.errors import ToolkitError, UsageError
 INTERRUPTED = 130
 BUG = 70
 _LEFT = {
-    "build-repo": "the repository is as it was; the next build continues with what is finished",
+    "build-repo": "the repository is unchanged; the next build reuses the finished steps",
     "pull": "the same command continues the download",
     "convert": "nothing was written",
     "quantize": "nothing was written",
@@ -126,7 +126,8 @@ def _check_arguments(arguments: list[str]) -> None:
     for before, argument in pairwise(["", *arguments]):
         if not argument and not before.startswith("-"):
             raise UsageError(
-                "an argument is empty", hint="does the command name a shell variable without value?"
+                "an argument is empty",
+                hint="check whether the command uses a shell variable without a value",
             )
         try:
             argument.encode()

@@ -134,7 +134,7 @@ def test_an_address_needs_its_digest_kept(web: Web, environment: dict[str, str])
     web.files["/files/page"], web.types["/files/page"] = b"<html>", "text/html"
     page = pull(environment, f"{web.url}/files/page")
     assert page.returncode == 1
-    assert "is a web page, not a file of weights" in page.stderr
+    assert "is a web page, not a weights file" in page.stderr
     pickled = pull(environment, f"{web.url}/files/pytorch_model.bin")
     assert "is a pickle" in pickled.stderr
     assert "http://example.org/x" in pull(environment, "http://example.org/x").stderr
