@@ -12,7 +12,7 @@ import string
 from dataclasses import dataclass
 
 PREFIX = "tt-"
-DEFAULT_GRACE_S, MAX_GRACE_S = 24 * 3600, 30 * 24 * 3600
+DEFAULT_GRACE_S = 24 * 3600
 """How long a key continues working after it was replaced."""
 _ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
 _SECRET_LENGTH = 43  # 62^43 > 2^256

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from frontend.commands.database import DatabaseError, add_options, counters_of, location_of, run
-from frontend.domain.accounts import Group, Organisation, User
+from frontend.commands.parser import Parser
 from frontend.errors import GatewayError, StoreUnavailable
 
 if TYPE_CHECKING:
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from frontend.store.database import Database
 
 Shown = dict[str, Any]
-_ALL = 1000
-"""Rows of one read; a list is read to its end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +34,9 @@ class Answer:
 Work = Callable[["Directory", argparse.Namespace], Awaitable[Answer]]
 
 
-def parser_of(name: str, text: str) -> tuple[argparse.ArgumentParser, Any]:
+def parser_of(name: str, text: str) -> tuple[Parser, Any]:
     """A command and the place for its own commands."""
-    parser = argparse.ArgumentParser(prog=f"triton-gateway {name}", description=text)
+    parser = Parser(prog=f"triton-gateway {name}", description=text)
     return parser, parser.add_subparsers(required=True, metavar="COMMAND")
 
 
@@ -118,46 +116,9 @@ def _cell(value: object) -> str:
     return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-async def read_all(page: Callable[..., Awaitable[list[Any]]], **filters: str) -> list[Any]:
-    """Every row of a list. The rows have an `id`, or a `name` for one."""
-    from frontend.store.records import Range
-
-    rows: list[Any] = []
-    while True:
-        # roles do not have ids
-        last = getattr(rows[-1], "id", None) or rows[-1].name if rows else ""
-        more = await page(Range(_ALL, last), **filters)
-        rows += more
-        if len(more) < _ALL:
-            return rows
-
-
-async def find_user(directory: "Directory", text: str) -> User:
-    """A user by name or id. Raises NotFound."""
-    from frontend.store.records import Range
-
-    named = await directory.users.page(Range(1), name=text)
-    return named[0] if named else await directory.users.get(text)
-
-
-async def find_group(directory: "Directory", text: str) -> Group:
-    """A group by id, or by a name that only one group has. Raises NotFound."""
-    from frontend.store.records import Range
-
-    named = await directory.groups.page(Range(2), name=text)
-    return named[0] if len(named) == 1 else await directory.groups.get(text)
-
-
 def given(options: argparse.Namespace, *names: str) -> dict[str, Any]:
     """The options of an edit that were given."""
     return {name: value for name in names if (value := getattr(options, name)) is not None}
-
-
-async def find_organisation(directory: "Directory", text: str) -> Organisation:
-    """An organisation by name or id. Raises NotFound."""
-    everything = await read_all(directory.organisations.page)
-    named = [one for one in everything if one.name == text]
-    return named[0] if named else await directory.organisations.get(text)
 
 
 def weight(text: str) -> int:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from frontend.commands.database import DatabaseError, add_options, location_of, run
+from frontend.commands.parser import Parser
 
 if TYPE_CHECKING:
     from frontend.store.chain import Break, Head, Verification
@@ -22,14 +23,15 @@ _HEAD = re.compile(r"(\d{1,18}):([0-9a-f]{64})")
 def main(arguments: Sequence[str]) -> int:
     """Runs the command; returns its exit code: 0, 1 when the database cannot be read, 2 for
     invalid arguments, 3 for a chain that is broken."""
-    parser = argparse.ArgumentParser(prog="triton-gateway audit", description="Check the audit.")
+    parser = Parser(prog="triton-gateway audit", description="Check the audit.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    text = "check the chain of admin events"
+    text = "verify the hash chain of admin events"
     command = commands.add_parser(
         "verify",
         help=text,
-        description=f"{text.capitalize()}, and name the first broken link. Exit codes: 0: the chain"
-        " is whole; 1: the database cannot be read; 2: invalid arguments; 3: the chain is broken.",
+        description=f"{text.capitalize()}, and report the first broken link. Exit codes: 0: the"
+        " chain"
+        " is intact; 1: the database cannot be read; 2: invalid arguments; 3: the chain is broken.",
     )
     command.add_argument(
         "--head",
@@ -74,7 +76,7 @@ def _json(result: "Verification") -> str:
 
 def _text(result: "Verification") -> str:
     if (broken := result.broken) is None:
-        return f"The chain is whole: {result.events} events, head {result.head}"
+        return f"The chain is intact: {result.events} events, head {result.head}"
     return f"The chain is broken at event {_named(broken)}: {broken.reason}"
 
 

@@ -1,12 +1,12 @@
 """`triton-gateway backup FILE`: writes the whole database into a file, also while gateways run."""
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from frontend.commands.database import DatabaseError, add_options, location_of, run
+from frontend.commands.parser import Parser
 
 if TYPE_CHECKING:
     from frontend.store.database import Database
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 def main(arguments: Sequence[str]) -> int:
     """Runs the command; returns its exit code: 0, 1 when it failed, 2 for invalid arguments."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="triton-gateway backup",
-        description="Write the database into a file, also while gateways run. The file holds"
-        " digests of keys and passwords, and stored answers: it is readable only by you.",
+        description="Back up the database to a file; gateways can keep running. The file"
+        " contains digests of keys and passwords, and stored answers, so only you can read it.",
     )
     parser.add_argument("file", type=Path, help="the file to write")
     parser.add_argument("--force", action="store_true", help="replace a file that exists")

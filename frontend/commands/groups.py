@@ -8,13 +8,15 @@ from frontend.accounts.directory.actor import OPERATOR
 from frontend.commands.accounts import (
     Answer,
     add_command,
-    find_group,
-    find_organisation,
     given,
     parser_of,
-    read_all,
     run_command,
     weight,
+)
+from frontend.commands.find import (
+    find_group,
+    find_organisation,
+    read_all,
 )
 from frontend.dialects.admin.answers import show_group
 
@@ -29,6 +31,7 @@ def main(arguments: Sequence[str]) -> int:
     """Runs `triton-gateway groups`; returns its exit code."""
     parser, commands = parser_of("groups", "Create, list, edit and delete groups.")
     add_command(commands, "list", "list groups", _list_groups)
+    show = add_command(commands, "show", "show a group", _show_group)
     create = add_command(commands, "create", "create a group", _create_group)
     create.add_argument("name", help="the name, unique in its organisation")
     create.add_argument("--organisation", help="its organisation's name or id (default: 'default')")
@@ -40,14 +43,16 @@ def main(arguments: Sequence[str]) -> int:
     _add_policies(edit)
     edit.add_argument("--disabled", action=argparse.BooleanOptionalAction)
     delete = add_command(commands, "delete", "delete an empty group", _delete_group)
-    for each in (edit, delete):
+    for each in (show, edit, delete):
         each.add_argument("group", help="the group's name or id")
     return run_command(parser.parse_args(arguments))
 
 
 def _add_policies(command: argparse.ArgumentParser) -> None:
     command.add_argument(
-        "--audit", choices=("none", "metadata", "full"), help="what the audit keeps of its requests"
+        "--audit",
+        choices=("none", "metadata", "full"),
+        help="what the audit keeps about its requests",
     )
     command.add_argument(
         "--audit-strict",
@@ -82,6 +87,10 @@ def _days(text: str) -> int:
 async def _list_groups(directory: "Directory", _: argparse.Namespace) -> Answer:
     rows = await read_all(directory.groups.page)
     return Answer([show_group(row) for row in rows], _GROUP)
+
+
+async def _show_group(directory: "Directory", options: argparse.Namespace) -> Answer:
+    return Answer(show_group(await find_group(directory, options.group)), _GROUP)
 
 
 async def _create_group(directory: "Directory", options: argparse.Namespace) -> Answer:

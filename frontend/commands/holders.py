@@ -3,11 +3,7 @@
 import argparse
 from typing import TYPE_CHECKING
 
-from frontend.commands.accounts import (
-    find_group,
-    find_organisation,
-    find_user,
-)
+from frontend.commands.find import find_group, find_key, find_organisation, find_user
 
 if TYPE_CHECKING:
     from frontend.accounts.directory.directory import Directory
@@ -33,5 +29,5 @@ async def holder_of(directory: "Directory", options: argparse.Namespace) -> dict
         found = await find_organisation(directory, options.organisation)
         return {"scope_kind": "organisation", "scope_id": found.id}
     if getattr(options, "key", None) is not None:
-        return {"scope_kind": "key", "scope_id": options.key}
+        return {"scope_kind": "key", "scope_id": (await find_key(directory, options.key)).id}
     return {}

@@ -9,13 +9,13 @@ from frontend.accounts.roles import DEFAULT_ROLE
 from frontend.commands.accounts import (
     Answer,
     add_command,
-    find_group,
     parser_of,
-    read_all,
     run_command,
 )
+from frontend.commands.find import find_group, find_role, read_all
 from frontend.commands.stored_keys import add_limits, new_key
 from frontend.dialects.admin.answers import show_request
+from frontend.domain.accounts import KEY_REQUEST_STATUSES
 
 if TYPE_CHECKING:
     from frontend.accounts.directory.directory import Directory
@@ -25,16 +25,17 @@ _REQUEST = ("id", "status", "name", "email", "reason")
 
 def main(arguments: Sequence[str]) -> int:
     """Runs `triton-gateway key-requests`; returns its exit code."""
-    parser, commands = parser_of("key-requests", "Decide on requests for keys.")
+    parser, commands = parser_of("key-requests", "Approve and refuse requests for keys.")
     listed = add_command(commands, "list", "list requests", _list_requests)
-    listed.add_argument("--status", default="pending", help="pending (default), approved, refused")
+    text = "default: pending"
+    listed.add_argument("--status", default="pending", choices=KEY_REQUEST_STATUSES, help=text)
     approve = add_command(commands, "approve", "make the account and enable its key", _approve)
-    approve.add_argument("--name", help="the account's name, if not as requested")
+    approve.add_argument("--name", help="the account's name (default: the requested one)")
     approve.add_argument("--role", default=DEFAULT_ROLE, help=f"default: {DEFAULT_ROLE}")
     approve.add_argument("--group", help="the group, by name or id (default: 'default')")
     add_limits(approve)
     refuse = add_command(commands, "refuse", "refuse a request", _refuse)
-    refuse.add_argument("--note", default="", help="what the applicant is shown")
+    refuse.add_argument("--note", default="", help="the reason, which the applicant sees")
     for each in (approve, refuse):
         each.add_argument("request", help="the request's id")
     return run_command(parser.parse_args(arguments))
@@ -53,7 +54,8 @@ async def _approve(directory: "Directory", options: argparse.Namespace) -> Answe
     group_id = None
     if options.group is not None:
         group_id = (await find_group(directory, options.group)).id
-    user = NewUser(options.name or asked.name, options.role, group_id, "", asked.email)
+    role = (await find_role(directory, options.role)).name
+    user = NewUser(options.name or asked.name, role, group_id, "", asked.email)
     approval = Approval(user, new_key(options, ""))
     decided = await directory.requests.approve(OPERATOR, asked.id, approval)
     return Answer(show_request(decided), _REQUEST)

@@ -5,11 +5,13 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from frontend.accounts.keyfile import add_key, list_keys, remove_key
 from frontend.accounts.keys import KeyFileError
 from frontend.accounts.roles import FILE_ROLES
 from frontend.commands.accounts import run_command
+from frontend.commands.parser import Parser
 from frontend.commands.stored_keys import add_commands, add_list
 
 _DEFAULT = Path("gateway.keys")
@@ -33,7 +35,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="triton-gateway keys",
         description="Create, list, rotate and revoke the keys of the gateway's callers: in the"
         " database, or with `add`, `remove` and `list --file` in a key file.",
@@ -43,7 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     add_commands(commands)
     listed = add_list(commands)
     listed.add_argument("-f", "--file", type=Path, help="list this key file instead")
-    add = _command(commands, "add", "create a key in a key file and print it this once")
+    add = _command(commands, "add", "create a key in a key file and print it once")
     add.add_argument("name", help="the key's owner; appears in the gateway's log")
     add.add_argument(
         "--role",
@@ -58,10 +60,10 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _command(
-    commands: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, text: str
-) -> argparse.ArgumentParser:
-    command = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
+def _command(commands: Any, name: str, text: str) -> argparse.ArgumentParser:
+    command: argparse.ArgumentParser = commands.add_parser(
+        name, help=text, description=f"{text[0].upper()}{text[1:]}."
+    )
     command.add_argument(
         "-f", "--file", type=Path, default=_DEFAULT, help=f"the key file (default: {_DEFAULT})"
     )

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from frontend.commands.database import DatabaseError, add_options, location_of, run
+from frontend.commands.parser import Parser
 
 if TYPE_CHECKING:
     from frontend.store.database import Database
@@ -45,14 +46,15 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="triton-gateway migrate",
-        description="Bring the database's tables to the revision that this release needs. Stop the"
-        " gateways before, and make a backup: `triton-gateway backup`.",
+        description="Migrate the database to the revision that this release needs. Stop the"
+        " gateways"
+        " and make a backup first: `triton-gateway backup`.",
     )
     what = parser.add_mutually_exclusive_group()
     what.add_argument(
-        "--check", action="store_true", help="change nothing; exit with 3 if there is work to do"
+        "--check", action="store_true", help="change nothing; exit with 3 if a migration is needed"
     )
     what.add_argument(
         "--down",

@@ -8,11 +8,13 @@ from frontend.accounts.directory.actor import OPERATOR
 from frontend.commands.accounts import (
     Answer,
     add_command,
-    find_organisation,
     given,
     parser_of,
-    read_all,
     run_command,
+)
+from frontend.commands.find import (
+    find_organisation,
+    read_all,
 )
 from frontend.dialects.admin.answers import show_organisation
 
@@ -26,13 +28,14 @@ def main(arguments: Sequence[str]) -> int:
     """Runs `triton-gateway organisations`; returns its exit code."""
     parser, commands = parser_of("organisations", "Create, list, rename and delete organisations.")
     add_command(commands, "list", "list organisations", _list_organisations)
+    show = add_command(commands, "show", "show an organisation", _show_organisation)
     create = add_command(commands, "create", "create an organisation", _create_organisation)
     create.add_argument("name", help="the name, unique among organisations")
     edit = add_command(commands, "edit", "edit an organisation", _edit_organisation)
     edit.add_argument("--name")
     edit.add_argument("--disabled", action=argparse.BooleanOptionalAction)
     delete = add_command(commands, "delete", "delete an empty organisation", _delete_organisation)
-    for each in (edit, delete):
+    for each in (show, edit, delete):
         each.add_argument("organisation", help="the organisation's name or id")
     return run_command(parser.parse_args(arguments))
 
@@ -40,6 +43,11 @@ def main(arguments: Sequence[str]) -> int:
 async def _list_organisations(directory: "Directory", _: argparse.Namespace) -> Answer:
     rows = await read_all(directory.organisations.page)
     return Answer([show_organisation(row) for row in rows], _ORGANISATION)
+
+
+async def _show_organisation(directory: "Directory", options: argparse.Namespace) -> Answer:
+    one = await find_organisation(directory, options.organisation)
+    return Answer(show_organisation(one), _ORGANISATION)
 
 
 async def _create_organisation(directory: "Directory", options: argparse.Namespace) -> Answer:

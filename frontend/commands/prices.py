@@ -2,18 +2,22 @@
 
 import argparse
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from frontend.accounts.directory.actor import OPERATOR
 from frontend.commands.accounts import (
     Answer,
     add_command,
+    given,
     parser_of,
-    read_all,
     run_command,
 )
+from frontend.commands.find import (
+    read_all,
+)
+from frontend.commands.parser import number
 from frontend.dialects.admin import allowances as shown
-from frontend.errors import InvalidRequest
+from frontend.dialects.read import read
 
 if TYPE_CHECKING:
     from frontend.accounts.directory.directory import Directory
@@ -28,12 +32,14 @@ def main(arguments: Sequence[str]) -> int:
     add_command(commands, "list", "list prices", _list_prices)
     create = add_command(commands, "create", "set the prices of a model from now on", _add_price)
     create.add_argument("model", help="the model, or '*' for all")
-    create.add_argument("--upstream", default="*", help="only where this upstream serves it")
+    create.add_argument(
+        "--upstream", default="*", help="only for requests that this upstream serves"
+    )
     for name in _PRICES:
         default = 1.0 if name == "credits" else 0.0
-        create.add_argument(f"--{name}", type=float, default=default, help=f"default: {default:g}")
-    delete = add_command(commands, "delete", "delete prices; what was charged stays", _delete_price)
-    delete.add_argument("price", help="the id of the prices")
+        create.add_argument(f"--{name}", type=number, default=default, help=f"default: {default:g}")
+    delete = add_command(commands, "delete", "delete prices; past charges are kept", _delete_price)
+    delete.add_argument("price", help="the id of the price")
     return run_command(parser.parse_args(arguments))
 
 
@@ -43,11 +49,8 @@ async def _list_prices(directory: "Directory", _: argparse.Namespace) -> Answer:
 
 
 async def _add_price(directory: "Directory", options: argparse.Namespace) -> Answer:
-    values: dict[str, Any] = {f"{n}_micro": shown.micro(getattr(options, n)) for n in _PRICES}
-    if min(values.values()) < 0:
-        raise InvalidRequest("a price cannot be negative")
-    values["upstream"] = options.upstream
-    made = await directory.prices.create(OPERATOR, options.model, values)
+    body = read(shown.PriceBody, given(options, "model", "upstream", *_PRICES))
+    made = await directory.prices.create(OPERATOR, body.model, shown.columns_of_price(body))
     return Answer(shown.show_price(made), _PRICE)
 
 

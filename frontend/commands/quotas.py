@@ -9,12 +9,18 @@ from frontend.accounts.limits import Measure
 from frontend.commands.accounts import (
     Answer,
     add_command,
+    given,
     parser_of,
-    read_all,
     run_command,
 )
+from frontend.commands.find import (
+    read_all,
+)
 from frontend.commands.holders import add_holder, holder_of
+from frontend.commands.parser import whole
 from frontend.dialects.admin import allowances as shown
+from frontend.dialects.read import read
+from frontend.domain.allowances import STATUSES
 
 if TYPE_CHECKING:
     from frontend.accounts.directory.directory import Directory
@@ -30,18 +36,23 @@ def main(arguments: Sequence[str]) -> int:
     add_holder(listed, keys=True, required=False)
     create = add_command(commands, "create", "create a quota", _create)
     add_holder(create, keys=True, required=True)
-    create.add_argument("amount", type=int, help="the most that may be used in a period")
-    create.add_argument("--measure", default="tokens", choices=[*Measure])
+    create.add_argument("amount", type=whole, help="the maximum that may be used in a period")
+    create.add_argument("--measure", default="tokens", choices=[one.value for one in Measure])
     create.add_argument("--period", default="month", help="minute, day, month, 30d, … or none")
-    create.add_argument("--model", default="", help="only requests to this model")
-    reset = add_command(commands, "reset", "count what was used as 0 from now on", _reset)
-    delete = add_command(commands, "delete", "delete a quota; what was used stays", _delete)
-    for each in (reset, delete):
+    create.add_argument("--model", help="only requests to this model")
+    show = add_command(commands, "show", "show a quota", _show)
+    edit = add_command(commands, "edit", "change the amount of a quota", _edit)
+    edit.add_argument("--amount", type=whole, help="the maximum that may be used in a period")
+    reset = add_command(commands, "reset", "reset the used amount to 0", _reset)
+    delete = add_command(commands, "delete", "delete a quota; usage is kept", _delete)
+    for each in (show, edit, reset, delete):
         each.add_argument("quota", help="the quota's id")
     requests = add_command(commands, "requests", "list users' requests for more", _requests)
-    requests.add_argument("--status", help="pending, approved, refused or expired")
+    requests.add_argument("--status", choices=STATUSES)
     approve = add_command(commands, "approve", "grant a request for more", _approve)
-    approve.add_argument("--amount", type=int, help="another amount than the one asked for")
+    approve.add_argument(
+        "--amount", type=whole, help="grant this amount instead of the requested one"
+    )
     approve.add_argument("--permanent", action="store_true", help="grant it without an end")
     refuse = add_command(commands, "refuse", "refuse a request for more", _refuse)
     refuse.add_argument("--note", default="", help="the reason, for the user")
@@ -59,15 +70,27 @@ async def _create(directory: "Directory", options: argparse.Namespace) -> Answer
     whose = await holder_of(directory, options)
     from frontend.accounts.directory.quotas import NewQuota
 
+    asked = given(options, "measure", "period", "amount", "model")
+    body = read(shown.QuotaBody, {**whose, **asked})
     quota = NewQuota(
-        whose["scope_kind"],
-        whose["scope_id"],
-        measure=options.measure,
-        period=options.period,
-        amount=options.amount,
-        model=options.model,
+        body.scope_kind,
+        body.scope_id,
+        body.measure,
+        body.period,
+        body.amount,
+        body.model or "",
     )
     return Answer(shown.show_quota(await directory.quotas.create(OPERATOR, quota)), _QUOTA)
+
+
+async def _show(directory: "Directory", options: argparse.Namespace) -> Answer:
+    return Answer(shown.show_quota(await directory.quotas.get(options.quota)), _QUOTA)
+
+
+async def _edit(directory: "Directory", options: argparse.Namespace) -> Answer:
+    values = shown.changes_of_quota(read(shown.QuotaEdit, given(options, "amount")))
+    edited = await directory.quotas.edit(OPERATOR, options.quota, values)
+    return Answer(shown.show_quota(edited), _QUOTA)
 
 
 async def _reset(directory: "Directory", options: argparse.Namespace) -> Answer:
@@ -89,7 +112,8 @@ async def _approve(directory: "Directory", options: argparse.Namespace) -> Answe
     from frontend.accounts.directory.quotas import AS_ASKED
 
     end = None if options.permanent else AS_ASKED
-    decided = await directory.quota_requests.approve(OPERATOR, options.request, options.amount, end)
+    amount = read(shown.ApprovalBody, given(options, "amount")).amount
+    decided = await directory.quota_requests.approve(OPERATOR, options.request, amount, end)
     return Answer(shown.show_quota_request(decided), _REQUEST)
 
 

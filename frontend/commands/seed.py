@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from frontend.accounts.directory.actor import OPERATOR
 from frontend.commands.accounts import Answer, Shown, run_command, set_work
+from frontend.commands.parser import Parser
 
 if TYPE_CHECKING:
     from frontend.accounts.directory.directory import Directory
@@ -19,7 +20,7 @@ _COLUMNS = ("name", "role", "group", "password", "key")
 
 def main(arguments: Sequence[str]) -> int:
     """Runs the command; returns its exit code."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="triton-gateway seed",
         description="Create a demonstration organisation with two groups and six users, and print"
         " their passwords and keys once.",

@@ -9,13 +9,11 @@ from frontend.accounts.roles import DEFAULT_ROLE
 from frontend.commands.accounts import (
     Answer,
     add_command,
-    find_group,
-    find_user,
     given,
     parser_of,
-    read_all,
     run_command,
 )
+from frontend.commands.find import find_group, find_role, find_user, read_all
 from frontend.dialects.admin.answers import show_user
 
 if TYPE_CHECKING:
@@ -34,6 +32,7 @@ def _parser() -> argparse.ArgumentParser:
     listed = add_command(commands, "list", "list users", _list)
     listed.add_argument("--role", help="only users with this role")
     listed.add_argument("--group", help="only users of this group, by name or id")
+    show = add_command(commands, "show", "show a user", _show)
     create = add_command(commands, "create", "create a user; `keys create` makes a key", _create)
     create.add_argument("name", help="the name, unique among users")
     create.add_argument("--role", default=DEFAULT_ROLE, help=f"default: {DEFAULT_ROLE}")
@@ -46,24 +45,30 @@ def _parser() -> argparse.ArgumentParser:
     edit.add_argument("--group", help="the group to move to, by name or id")
     disable = add_command(commands, "disable", "refuse all keys of a user", _disable)
     enable = add_command(commands, "enable", "accept the keys of a disabled user again", _enable)
-    delete = add_command(commands, "delete", "delete a user and all keys; usage stays", _delete)
+    delete = add_command(commands, "delete", "delete a user and all keys; usage is kept", _delete)
     password = add_command(
         commands, "password", "set a one-time password, print it, and end all sessions", _reset
     )
     factor = add_command(
         commands, "reset-factor", "remove a lost second factor, and end all sessions", _reset_factor
     )
-    for each in (edit, disable, enable, delete, password, factor):
+    for each in (show, edit, disable, enable, delete, password, factor):
         each.add_argument("user", help="the user's name or id")
     return parser
 
 
 async def _list(directory: "Directory", options: argparse.Namespace) -> Answer:
-    filters = given(options, "role")
+    filters = {}
+    if options.role is not None:
+        filters["role"] = (await find_role(directory, options.role)).name
     if options.group is not None:
         filters["group_id"] = (await find_group(directory, options.group)).id
     rows = await read_all(directory.users.page, **filters)
     return Answer([show_user(row) for row in rows], _COLUMNS)
+
+
+async def _show(directory: "Directory", options: argparse.Namespace) -> Answer:
+    return Answer(show_user(await find_user(directory, options.user)), _COLUMNS)
 
 
 async def _create(directory: "Directory", options: argparse.Namespace) -> Answer:
@@ -72,7 +77,8 @@ async def _create(directory: "Directory", options: argparse.Namespace) -> Answer
     group_id = None
     if options.group is not None:
         group_id = (await find_group(directory, options.group)).id
-    new = NewUser(options.name, options.role, group_id, options.display_name, options.email)
+    role = (await find_role(directory, options.role)).name
+    new = NewUser(options.name, role, group_id, options.display_name, options.email)
     made = await directory.users.create(OPERATOR, new)
     note = f"`triton-gateway keys create {made.name}` makes a key for this user."
     return Answer(show_user(made), _COLUMNS, note=note)
@@ -80,6 +86,8 @@ async def _create(directory: "Directory", options: argparse.Namespace) -> Answer
 
 async def _edit(directory: "Directory", options: argparse.Namespace) -> Answer:
     values = given(options, "name", "role", "email", "display_name")
+    if options.role is not None:
+        await find_role(directory, options.role)
     if options.group is not None:
         values["group_id"] = (await find_group(directory, options.group)).id
     return await _change(directory, options, **values)

@@ -5,6 +5,8 @@ Organisations ⊃ groups ⊃ users ⊃ keys. Instants are microseconds since 197
 
 from dataclasses import dataclass
 
+KEY_REQUEST_STATUSES = ("pending", "approved", "refused")
+
 
 @dataclass(frozen=True, slots=True)
 class Organisation:

@@ -6,6 +6,9 @@ Instants are microseconds since 1970 in UTC; credits and money are integer milli
 from dataclasses import dataclass
 from typing import Any
 
+STATUSES = ("pending", "approved", "refused", "expired")
+"""Of requests for more."""
+
 
 @dataclass(frozen=True, slots=True)
 class Quota:

@@ -106,7 +106,8 @@ class People:
         link, email = self.rules.link, self._text(claims, self.rules.email_claim)
         if signed_in and link is not Link.NEVER:
             return await store.USERS.find(rows, signed_in)
-        owner = await store.USERS.find_by(rows, email=email) if email else None
+        found = await store.user_of_email(rows, email) if email else None
+        owner = await store.USERS.find(rows, found) if found else None
         if owner is not None:
             if link is Link.VERIFIED_EMAIL and claims.get("email_verified") is True:
                 return owner

@@ -3,7 +3,6 @@ requests for more: `/admin/quota-requests` and `/me/quota-requests`.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 from frontend.accounts.directory.plans import Plans, Prices, Subscriptions
 from frontend.accounts.directory.quotas import AS_ASKED, NewQuota, QuotaRequests, Quotas
@@ -134,8 +133,7 @@ class PlanRoutes:
     async def create(self, request: Request, client: Client) -> None:
         """POST /admin/plans"""
         body, actor = await self.desk.read(request, client, shown.PlanBody)
-        values = {"shared": False, "quotas": [], "credits_micro": None}
-        made = await self.plans.create(actor, body.name, values | shown.changes_of_plan(body))
+        made = await self.plans.create(actor, body.name, shown.values_of_plan(body))
         await self.desk.send(client, shown.show_plan(made), 201)
 
     async def edit(self, request: Request, client: Client) -> None:
@@ -210,11 +208,7 @@ class PriceRoutes:
     async def create(self, request: Request, client: Client) -> None:
         """POST /admin/prices"""
         body, actor = await self.desk.read(request, client, shown.PriceBody)
-        names = ("prompt", "cached", "completion", "image", "request", "credits")
-        values: dict[str, Any] = {f"{n}_micro": shown.micro(getattr(body, n)) for n in names}
-        values["upstream"] = body.upstream
-        if (starts_us := instant_us(body.starts_at)) is not None:
-            values["starts_at_us"] = starts_us
+        values = shown.columns_of_price(body)
         made = await self.prices.create(actor, body.model, values)
         await self.desk.send(client, shown.show_price(made), 201)
 

@@ -57,6 +57,14 @@ class Owned:
     upstreams: dict[str, list[str]] | None = None
 
 
+async def user_of_email(connection: AsyncConnection, email: str) -> str | None:
+    """The id of the user with this address. Case does not count, as mail providers treat it."""
+    users = tables.users.c
+    same = func.lower(users.email) == email.lower()
+    found = await connection.execute(select(users.id).where(same, users.deleted_at_us.is_(None)))
+    return next((str(row[0]) for row in found), None)
+
+
 _k, _u, _g, _o, _r = tables.keys, tables.users, tables.groups, tables.organisations, tables.roles
 _ALIVE = [table.c.deleted_at_us.is_(None) for table in (_k, _u, _g, _o)]
 # their coalesce is null only where none of the four is disabled

@@ -8,7 +8,7 @@ from frontend.accounts.credits import Balance, NotEnough, Reason, Transfer, tran
 from frontend.accounts.directory.actor import Actor
 from frontend.accounts.directory.change import Change, Changes
 from frontend.accounts.directory.quotas import NewQuota, check_quota
-from frontend.accounts.directory.rules import check_name, check_text, exists
+from frontend.accounts.directory.rules import check_choice, check_name, check_text, exists
 from frontend.accounts.limits import MAX_AMOUNT, Scope
 from frontend.accounts.memory import plan_of, subscription_of
 from frontend.accounts.windows import parse_window
@@ -138,7 +138,8 @@ class Subscriptions:
         """Gives credits, or takes them back (below 0). The balances. Raises InvalidRequest."""
         check_text("note", note)
         if not 0 < abs(amount) <= MAX_AMOUNT:
-            raise InvalidRequest("'credits' must not be 0, nor too large", param="credits")
+            text = f"'credits' is {amount / 1e6:g}; it must be a millionth to {MAX_AMOUNT / 1e6:g}"
+            raise InvalidRequest(f"{text}, or below 0 to take back", param="credits")
         async with self.changes.begin(actor, "credits.grant") as change:
             await _check_holder(change.connection, kind, holder)
             scope, reason = (kind, holder), Reason.GRANT if amount > 0 else Reason.REVOKE
@@ -151,7 +152,7 @@ class Subscriptions:
                     )
             except NotEnough as error:
                 has = error.available / 1e6
-                text = f"'credits': only {has:g} are left to take back"
+                text = f"'credits': at most {has:g} can be taken back"
                 raise InvalidRequest(text, param="credits") from None
             change.note(kind, holder, credits_micro=amount, note=note)
             return await self._balances(change.connection, kind, holder)
@@ -180,6 +181,9 @@ class Prices:
     async def create(self, actor: Actor, model: str, values: dict[str, Any]) -> StoredPrice:
         """From `starts_at_us` on, or from now on. Raises InvalidRequest, Conflict."""
         check_text("model", model)
+        if not model:
+            text = "'model' is empty; it must be a model's name, or '*' for all"
+            raise InvalidRequest(text, param="model")
         async with self.changes.begin(actor, "prices.create") as change:
             if change.kept is None:
                 added = new_id()
@@ -262,10 +266,7 @@ def _check(values: dict[str, Any], now_us: int) -> None:
 
 
 async def _check_holder(rows: Rows, kind: str, holder: str) -> None:
-    if kind not in [*_HOLDERS]:
-        known = ", ".join(_HOLDERS)
-        text = f"'scope_kind' is '{kind[:40]}'; it must be one of {known}"
-        raise InvalidRequest(text, param="scope_kind")
+    check_choice("scope_kind", kind, _HOLDERS)
     exists(await _HOLDERS[Scope(kind)].find(rows, holder), kind, holder, "scope_id")
 
 

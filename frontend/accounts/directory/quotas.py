@@ -11,10 +11,10 @@ from typing import Any
 
 from frontend.accounts.directory.actor import Actor
 from frontend.accounts.directory.change import Change, Changes
-from frontend.accounts.directory.rules import check_text, exists
+from frontend.accounts.directory.rules import check_choice, check_text, exists
 from frontend.accounts.limits import MAX_AMOUNT, Measure, Scope
 from frontend.accounts.windows import Kind, parse_window
-from frontend.domain.allowances import Quota, QuotaRequest
+from frontend.domain.allowances import STATUSES, Quota, QuotaRequest
 from frontend.domain.ids import new_id
 from frontend.errors import Conflict, InvalidRequest, StoreUnavailable
 from frontend.store import accounts as store
@@ -55,10 +55,8 @@ class NewQuota:
 
 def check_quota(quota: NewQuota, now_us: int) -> None:
     """Raises InvalidRequest naming the field."""
-    for name, kinds in (("scope_kind", Scope), ("measure", Measure)):
-        if getattr(quota, name) not in [*kinds]:
-            shown, known = getattr(quota, name)[:40], ", ".join(kinds)
-            raise InvalidRequest(f"'{name}' is '{shown}'; it must be one of {known}", param=name)
+    check_choice("scope_kind", quota.scope_kind, Scope)
+    check_choice("measure", quota.measure, Measure)
     try:
         window = parse_window(quota.period)
     except ValueError as error:
@@ -72,6 +70,9 @@ def check_quota(quota: NewQuota, now_us: int) -> None:
         text = f"'amount' is {quota.amount}; it must be between 0 and {MAX_AMOUNT}"
         raise InvalidRequest(text, param="amount")
     check_text("model", quota.model)
+    if "*" in quota.model:
+        text = f"'model' is '{quota.model[:64]}'; it must be one model's name, or empty for all"
+        raise InvalidRequest(text, param="model")
     if quota.expires_at_us is not None and quota.expires_at_us <= now_us:
         raise InvalidRequest("'expires_at' is in the past", param="expires_at")
 
@@ -86,7 +87,10 @@ async def add_quota(change: Change, quota: NewQuota, actor: Actor) -> str:
     if quota.expires_at_us is None:
         same = await allowances.QUOTAS.find_by(rows, **quota.what, expires_at_us=None)
         if same is not None:
-            raise Conflict(f"the quota '{same.id}' says the same; edit it", param="period")
+            raise Conflict(
+                f"the quota '{same.id}' already covers the same requests; edit that quota",
+                param="period",
+            )
     added = new_id()
     await allowances.QUOTAS.insert(
         rows,
@@ -173,7 +177,8 @@ class QuotaRequests:
     changes: Changes
 
     async def page(self, range_: Range, **filters: str) -> list[QuotaRequest]:
-        """One page. `filters`: `user_id`, `status`."""
+        """One page. `filters`: `user_id`, `status`. Raises InvalidRequest."""
+        check_choice("status", filters.get("status"), STATUSES)
         database, now_us = self.changes.database, self.changes.now_us()
         async with database.connect() as rows:
             due = await allowances.due_requests(rows, now_us)
@@ -295,7 +300,7 @@ async def _request(rows: Rows, request_id: str) -> QuotaRequest:
 async def _pending(change: Change, request_id: str) -> QuotaRequest:
     asked = await _request(change.connection, request_id)
     if asked.status == "pending" and allowances.is_over(asked, change.now_us):
-        raise Conflict("the request has expired: the time that it asked for has passed")
+        raise Conflict("the request has expired: the requested end has passed")
     if asked.status != "pending":
-        raise Conflict(f"the request is {asked.status} already")
+        raise Conflict(f"the request is already {asked.status}")
     return asked

@@ -10,10 +10,16 @@ from frontend.accounts.credentials import Credential, digest_of, is_same, new_ke
 from frontend.accounts.directory.actor import Actor
 from frontend.accounts.directory.change import Changes
 from frontend.accounts.directory.keys import NewKey, add_key, check_new
-from frontend.accounts.directory.rules import check_email, check_name, check_text, exists
+from frontend.accounts.directory.rules import (
+    check_choice,
+    check_email,
+    check_name,
+    check_text,
+    exists,
+)
 from frontend.accounts.directory.users import NewUser, add_user
 from frontend.accounts.throttle import Throttle, subject_of
-from frontend.domain.accounts import KeyRequest
+from frontend.domain.accounts import KEY_REQUEST_STATUSES, KeyRequest
 from frontend.domain.ids import new_id
 from frontend.errors import Conflict, NotFound, Overloaded, RateLimited
 from frontend.store import accounts as store
@@ -66,7 +72,10 @@ class KeyRequests:
             # first, because old ones would count against the bounds below
             await store.drop_old_requests(rows, now_us)
             if await store.count_pending(rows, now_us, subject) >= MAX_PENDING_PER_ADDRESS:
-                raise RateLimited("your address has requests that wait for a decision")
+                raise RateLimited(
+                    "earlier requests from your address are still pending; try again after"
+                    " the decision"
+                )
             if await store.count_pending(rows, now_us) >= MAX_PENDING:
                 raise Overloaded("too many requests wait for a decision; try again later")
             await store.KEY_REQUESTS.insert(
@@ -94,7 +103,8 @@ class KeyRequests:
         return request
 
     async def page(self, range_: Range, **filters: str) -> list[KeyRequest]:
-        """One page. `filters`: `status`."""
+        """One page. `filters`: `status`. Raises InvalidRequest."""
+        check_choice("status", filters.get("status"), KEY_REQUEST_STATUSES)
         async with self.changes.database.connect() as rows:
             return await store.KEY_REQUESTS.page(rows, range_, **filters)
 
@@ -151,7 +161,7 @@ async def _pending(rows: Rows, request_id: str, now_us: int) -> KeyRequest:
     found = await store.KEY_REQUESTS.find(rows, request_id, locked=True)
     request = exists(found, "request", request_id)
     if request.status != "pending":
-        raise Conflict(f"the request is {request.status} already")
+        raise Conflict(f"the request is already {request.status}")
     if request.expires_at_us <= now_us:
         raise Conflict("the request has expired; the applicant can send it again")
     return request

@@ -27,7 +27,7 @@ def check_name(name: str) -> None:
     """Raises InvalidRequest for a name that is not allowed."""
     if not _NAME.fullmatch(name):
         raise InvalidRequest(
-            f"'name' is '{name[:64]}'; it must be 1 to 64 letters, digits or any of . _ @ -, and"
+            f"'name' is {name[:64]!r}; it must be 1 to 64 letters, digits or any of . _ @ -, and"
             " begin with a letter or digit",
             param="name",
         )
@@ -50,7 +50,7 @@ def check_email(email: str) -> None:
     """Raises InvalidRequest for what is not an address."""
     if len(email) > MAX_TEXT or not email.isprintable() or not _EMAIL.fullmatch(email):
         raise InvalidRequest(
-            f"'email' is '{email[:80]}'; it must be an address such as 'ada@example.org'",
+            f"'email' is {email[:80]!r}; it must be an address such as 'ada@example.org'",
             param="email",
         )
 
@@ -63,13 +63,21 @@ def check_text(field: str, text: str, most: int = MAX_TEXT) -> None:
         )
 
 
+def check_choice(field: str, text: str | None, known: Iterable[str]) -> None:
+    """Raises InvalidRequest for a text that is not one of these. None: it is not given."""
+    if text is not None and text not in [*known]:
+        must_be = f"it must be one of {', '.join(known)}"
+        raise InvalidRequest(f"'{field}' is {text[:40]!r}; {must_be}", param=field)
+
+
 def exists(value: T | None, noun: str, value_id: str, param: str | None = None) -> T:
     """The value. Raises NotFound without one; InvalidRequest where a field (`param`) names it."""
     if value is not None:
         return value
+    words = noun.replace("_", " ")
     if param is None:
-        raise NotFound(f"there is no {noun} '{value_id[:64]}'", code=f"{noun}_not_found")
-    raise InvalidRequest(f"'{param}': there is no {noun} '{value_id[:64]}'", param=param)
+        raise NotFound(f"there is no {words} '{value_id[:64]}'", code=f"{noun}_not_found")
+    raise InvalidRequest(f"'{param}': there is no {words} '{value_id[:64]}'", param=param)
 
 
 def permissions_of(names: Iterable[str]) -> frozenset[Permission]:
@@ -110,7 +118,7 @@ async def check_quotas(rows: Rows, actor: Actor, now_us: int) -> None:
     )
     if any(one.expires_at_us is None or one.expires_at_us > now_us for one in found):
         raise Forbidden(
-            "a key with a quota of its own cannot make or rotate other keys, or set passwords;"
+            "a key that has its own quota cannot create or rotate other keys, or set passwords;"
             " use another key, or sign in"
         )
 
@@ -118,7 +126,10 @@ async def check_quotas(rows: Rows, actor: Actor, now_us: int) -> None:
 async def check_may_set_passwords(rows: Rows, actor: Actor, now_us: int) -> None:
     """Raises Forbidden for a key with limits: who signs in with a password has none of them."""
     if actor.scope is not UNLIMITED or actor.expires_at_us is not None:
-        raise Forbidden("a key with a scope, or one that expires, cannot set passwords")
+        raise Forbidden(
+            "a key that has a scope or an expiry time cannot set passwords; use another key, or"
+            " sign in"
+        )
     await check_quotas(rows, actor, now_us)
 
 
@@ -128,4 +139,6 @@ async def keeping_an_admin(rows: Rows) -> AsyncIterator[None]:
     before = await store.roles_with_access(rows, role=ADMIN.name)
     yield
     if before and not await store.roles_with_access(rows, role=ADMIN.name):
-        raise Conflict("the last administrator would lose access; make another one first")
+        raise Conflict(
+            "the last administrator would lose access; create another administrator first"
+        )

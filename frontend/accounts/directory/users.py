@@ -21,7 +21,7 @@ from frontend.accounts.roles import DEFAULT_ROLE
 from frontend.accounts.throttle import Throttle
 from frontend.domain.accounts import User
 from frontend.domain.ids import new_id
-from frontend.errors import Forbidden, InvalidRequest, RateLimited
+from frontend.errors import Conflict, Forbidden, InvalidRequest, RateLimited
 from frontend.store import accounts as store
 from frontend.store.records import Range, Rows
 from frontend.store.sessions import end_sessions
@@ -85,6 +85,7 @@ class Users:
                 await check_grants(rows, actor, values["role"], "role")
             if (group_id := values.get("group_id")) is not None:
                 exists(await store.GROUPS.find(rows, group_id), "group", group_id, "group_id")
+            await _check_unique(rows, values.get("email"), user_id)
             row = disabled(values, change.now_us) | {"updated_at_us": change.now_us}
             async with keeping_an_admin(rows):
                 await store.USERS.update(rows, user_id, **row)
@@ -141,7 +142,9 @@ class Users:
         _check_password(new, actor.name)
         # counted before the hash, or guesses at the same time would all be hashed
         if (wait_s := self.throttle.fail([actor.id])) > 0:
-            raise RateLimited("too many wrong passwords", wait_us=int(wait_s * 1e6))
+            raise RateLimited(
+                "too many wrong passwords; wait and try again", wait_us=int(wait_s * 1e6)
+            )
         async with self.changes.database.connect() as rows:
             await _user(rows, actor.id)
             stored = await store.password_of(rows, actor.id)
@@ -174,6 +177,7 @@ async def add_user(change: Change, actor: Actor, new: NewUser, user_id: str | No
         group_id = await default_group(change)
     else:
         exists(await store.GROUPS.find(rows, group_id), "group", group_id, "group_id")
+    await _check_unique(rows, new.email)
     added = user_id or new_id()
     await store.USERS.insert(
         rows,
@@ -187,6 +191,12 @@ async def add_user(change: Change, actor: Actor, new: NewUser, user_id: str | No
         updated_at_us=change.now_us,
     )
     return added
+
+
+async def _check_unique(rows: Rows, email: str | None, own: str | None = None) -> None:
+    """Raises Conflict for the address of somebody else, who may sign in with it."""
+    if email and (found := await store.user_of_email(rows, email)) and found != own:
+        raise Conflict(f"a user with the email '{email}' exists already", param="email")
 
 
 def _check_password(password: str, name: str) -> None:

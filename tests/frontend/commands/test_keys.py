@@ -58,4 +58,4 @@ def test_wrong_arguments_are_refused(
     with pytest.raises(SystemExit) as ended:
         main(["keys", *arguments])
     assert ended.value.code == 2
-    assert "usage: triton-gateway keys" in capsys.readouterr().err
+    assert "`triton-gateway keys" in capsys.readouterr().err

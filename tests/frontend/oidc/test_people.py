@@ -65,7 +65,9 @@ async def test_an_address_alone_does_not_open_an_account(office: Office) -> None
         await office.refuses(verified, match="exists", link=link, create=True)
     text = claims(email_verified="true")
     await office.refuses(text, match="exists", link=Link.VERIFIED_EMAIL)
-    assert (await office.resolve(verified, link=Link.VERIFIED_EMAIL)).id == ada.id
+    shouted = {**verified, "email": MAIL.upper()}
+    await office.refuses(shouted, match="exists", create=True)
+    assert (await office.resolve(shouted, link=Link.VERIFIED_EMAIL)).id == ada.id
 
 
 async def test_who_is_signed_in_links_the_own_account(office: Office) -> None:
