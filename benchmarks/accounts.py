@@ -23,7 +23,7 @@ from frontend.store.database import Database
 from frontend.store.location import Location
 from tests.support.accounts import add, opened
 from tests.support.databases import Databases
-from tests.support.echo import EchoTriton
+from tests.support.echo import running_echo
 from tests.support.gateway import run_gateway
 from tests.support.redis import RedisServer
 from tests.support.repository import echo_repository
@@ -97,12 +97,11 @@ def _gateway(store: str) -> Iterator[tuple[psutil.Process, int, list[str]]]:
             stack.callback(redis.stop)
             flags += ["--redis-url", redis.url]
         keys = asyncio.run(add_users(location, "echo"))
-        (scratch / "model_repository").mkdir()
-        echo_repository(scratch / "model_repository")
-        link_environments(scratch / "model_repository")
-        triton = EchoTriton(scratch / "model_repository", scratch / "triton.log")
-        triton.start()
-        stack.callback(triton.stop)
+        repository = scratch / "model_repository"
+        repository.mkdir()
+        echo_repository(repository)
+        link_environments(repository)
+        triton = stack.enter_context(running_echo(repository, scratch / "triton.log"))
         gateway = stack.enter_context(run_gateway(triton.grpc_address, scratch / "log", *flags))
         yield psutil.Process(gateway.process.pid), gateway.port, keys
 

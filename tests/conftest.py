@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.stages import STAGES, Stages
-from tests.support.echo import EchoTriton
+from tests.support.echo import EchoTriton, running_echo
 from tests.support.repository import echo_repository as write_echo_repository
 from toolkit.runtime.environments import link_environments
 
@@ -70,7 +70,5 @@ def echo_triton(
     echo_repository: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[EchoTriton]:
     """One server for the whole run. A test that kills it must start it again."""
-    triton = EchoTriton(echo_repository, tmp_path_factory.mktemp("triton") / "triton.log")
-    triton.start()
-    yield triton
-    triton.stop()
+    with running_echo(echo_repository, tmp_path_factory.mktemp("triton") / "triton.log") as triton:
+        yield triton

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.checkpoint import save_spec
-from tests.support.processes import ROOT
+from tests.support.processes import ROOT, free_port, status_of, wait_for
 
 UV = Path(sys.executable).with_name("uv")
 LOCK = ROOT / "requirements" / "base.lock"
@@ -46,7 +46,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
-@pytest.fixture(scope="module", params=["3.11", "3.13"])
+@pytest.fixture(scope="module", params=["3.11", "3.12", "3.13"])
 def commands(wheel: Path, request: pytest.FixtureRequest) -> Path:
     """The folder of the commands that installing the wheel makes, for a version of Python."""
     folder = wheel.parent
@@ -79,6 +79,47 @@ def test_a_repository_is_built_and_verified_anywhere(commands: Path, tmp_path: P
     checked = run(commands / "toolkit", "verify", folder=tmp_path, **home)
     assert checked.returncode == 0, checked.stdout
     assert "nothing to report" in checked.stderr
+
+
+def test_the_python_api_verifies_anywhere(commands: Path, tmp_path: Path) -> None:
+    (tmp_path / "m" / "1").mkdir(parents=True)
+    (tmp_path / "m" / "config.pbtxt").write_text('name: "m"\nbackend: "python"\n')
+    # -W error: what a newer Python warns of is gone in the one after it
+    code = "import toolkit; print([one.code for one in toolkit.verify('.')], toolkit.build)"
+    ran = run(commands / "python", "-W", "error", "-c", code, folder=tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    assert "missing-file" in ran.stdout
+
+
+def test_the_gateway_answers_anywhere(commands: Path, tmp_path: Path) -> None:
+    port = free_port()
+    flags = ["serve", "--port", str(port), "--triton", "127.0.0.1:9"]
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    environment["TRITON_FRONTEND_DATA_DIRECTORY"] = str(tmp_path / "data")
+    log = tmp_path / "log"
+    with log.open("wb") as sink:
+        gateway = subprocess.Popen(
+            [commands / "triton-gateway", *flags],
+            cwd=tmp_path,
+            env=environment,
+            stdout=sink,
+            stderr=sink,
+        )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        wait_for(
+            lambda: gateway.poll() is not None or status_of(f"{url}/healthz") == 200,
+            120,
+            "an answer of the gateway",
+        )
+        assert gateway.poll() is None, log.read_text()
+        assert status_of(f"{url}/playground") == 200
+        assert status_of(f"{url}/v1/models") == 503  # there is no model server
+        gateway.terminate()
+        assert gateway.wait(60) == 0, log.read_text()
+    finally:
+        gateway.kill()
+        gateway.wait()
 
 
 def test_the_embedded_server_says_which_python_it_needs(commands: Path, tmp_path: Path) -> None:

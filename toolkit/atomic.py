@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from toolkit.errors import ToolkitError
+
 COMPLETE = "complete"
 """The file that marks a folder as complete where it cannot be renamed into place."""
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
@@ -30,6 +32,20 @@ def ensure(place: Path, make: Callable[[Path], None]) -> Path:
     When `make` raises, nothing is kept. The folder's modification time is the time of its last use.
     """
     return _ensure(place, place.exists, lambda: _make_and_rename(place, make))
+
+
+def make_new(place: Path, make: Callable[[Path], None], failure: type[ToolkitError]) -> None:
+    """`ensure` for a folder that a user names: raises `failure` when it exists or cannot be
+    written."""
+    # before the work, which may take hours; `ensure` would return a folder that exists
+    if place.exists():
+        raise failure(f"{place} is there already", hint="choose another --output, or move it")
+    try:
+        ensure(place, make)
+    except OSError as error:
+        raise failure(
+            f"{place} cannot be written: {error.strerror or error}", hint="nothing was kept"
+        ) from error
 
 
 def ensure_in_place(place: Path, make: Callable[[Path], None]) -> Path:

@@ -7,13 +7,11 @@ from typing import Any
 import httpx2
 import orjson
 import pytest
-from pydantic import SecretStr
 
-from frontend.app import create_gateway
 from frontend.errors import BackendFailed
-from frontend.settings import Settings
 from tests.support.databases import Databases
 from tests.support.events import MODEL, event
+from tests.support.inside import client_inside
 from tests.support.upstream import ScriptedUpstream
 
 CAPABILITIES = frozenset({"chat", "completion", "embedding", "rerank"})
@@ -52,13 +50,8 @@ def upstream() -> ScriptedUpstream:
 async def client(
     upstream: ScriptedUpstream, databases: Databases
 ) -> AsyncIterator[httpx2.AsyncClient]:
-    url = SecretStr(f"sqlite:///{databases.sqlite().file}")
-    gateway = create_gateway(Settings(host="127.0.0.1", database_url=url), upstream)
-    transport = httpx2.ASGITransport(gateway.app)
-    async with httpx2.AsyncClient(transport=transport, base_url="http://localhost") as http:
+    async with client_inside(upstream, databases) as http:
         yield http
-    assert gateway.path.idle
-    await gateway.database.close()
 
 
 def logged(caplog: pytest.LogCaptureFixture) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from frontend.upstreams.protocol import Call
 from frontend.upstreams.triton.client import Triton
 from tests.golden.cases import CASES, FOLDER, MODEL, read
-from tests.support.echo import EchoTriton
+from tests.support.echo import running_echo
 from tests.support.processes import ROOT
 from toolkit.runtime.environments import link_environments
 
@@ -44,12 +44,8 @@ def main() -> None:
         build = [sys.executable, "-m", "toolkit", "build-repo", "--output", str(repository)]
         subprocess.run(build, check=True, cwd=ROOT)
         link_environments(repository)
-        server = EchoTriton(repository, Path(scratch, "triton.log"))
-        server.start()
-        try:
+        with running_echo(repository, Path(scratch, "triton.log")) as server:
             asyncio.run(record(server.grpc_address))
-        finally:
-            server.stop()
 
 
 if __name__ == "__main__":

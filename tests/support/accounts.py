@@ -11,6 +11,7 @@ from frontend.accounts.directory.users import NewUser
 from frontend.domain.accounts import User
 from frontend.domain.identity import Caller
 from frontend.store.database import Database
+from frontend.store.location import Location
 
 
 async def opened(database: Database) -> Directory:
@@ -47,3 +48,15 @@ def acting(caller: Caller, presented: str = "", key: str = "", body: bytes = b""
         idempotency_key=key,
         body=body,
     )
+
+
+async def accounts_of_clinic(location: Location) -> tuple[str, str, str]:
+    """Of a new database: an admin's key, the id of a group, and the key of a user in it."""
+    database = Database(location)
+    directory = await opened(database)
+    _, admin = await add(directory, "chief", "admin")
+    group = await directory.groups.create(OPERATOR, "clinic", None, 1)
+    user, key = await add(directory, "resident")
+    await directory.users.edit(OPERATOR, user.id, {"group_id": group.id})
+    await database.close()
+    return admin, group.id, key

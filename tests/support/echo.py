@@ -1,7 +1,8 @@
 """The echo models on the real server: what tests make them do, and what they report."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,17 @@ class EchoTriton:
     def stop(self) -> None:
         """Ends it in order, for good."""
         self._server.end()
+
+
+@contextmanager
+def running_echo(repository: Path, log: Path, traces_url: str = "") -> Iterator[EchoTriton]:
+    """The server with every model of `repository` loaded; it ends in order."""
+    triton = EchoTriton(repository, log, traces_url)
+    triton.start()
+    try:
+        yield triton
+    finally:
+        triton.stop()
 
 
 def script(**fields: Any) -> list[ChatCompletionMessageParam]:

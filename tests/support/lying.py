@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from tests.support.web import listening
+
 IDLE = "vllm:num_requests_running 0\nvllm:num_requests_waiting 0\nvllm:kv_cache_usage_perc 0\n"
 COUNTS = {"negative": (-5, -7), "zero": (0, 0), "huge": (10**18, 10**18)}
 """What it counts for prompts and answers, in ways that cannot be true."""
@@ -100,14 +102,8 @@ def lying_server(dialect: str = "openai") -> Iterator[Liar]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     liar.port = server.server_address[1]
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
-    try:
+    with listening(server):
         yield liar
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 def _answer(dialect: str, fault: str) -> str:

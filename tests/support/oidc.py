@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from joserfc import jwt
 from joserfc.jwk import RSAKey
 
 from tests.support.processes import free_port, status_of, wait_for
+from tests.support.web import listening
 
 CLIENT, SECRET = "gateway", "a secret: of the client"
 
@@ -133,12 +133,7 @@ def run_liar() -> Iterator[Liar]:
         def log_message(self, *_: object) -> None:
             """Not in the output of tests."""
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        liar.issuer = f"http://127.0.0.1:{server.server_address[1]}"
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield liar
-        finally:
-            server.shutdown()
-            thread.join()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    liar.issuer = f"http://127.0.0.1:{server.server_address[1]}"
+    with listening(server):
+        yield liar

@@ -14,7 +14,7 @@ import transformers
 from safetensors.torch import load_file, save_file
 
 from tests.support.tiny_language import save_tiny_language
-from tests.support.tiny_models import WORDS, save_tokenizer
+from tests.support.tiny_models import SIZES, save_tokenizer
 
 LANGUAGE = ("llama", "mistral", "qwen2", "qwen3", "phi3", "granite", "gemma2", "mixtral", "gpt2")
 ENCODERS = ("Bert", "Roberta", "MPNet")
@@ -119,16 +119,7 @@ def make(case: Case, folder: Path) -> Path | None:
 
 def _save_encoder(case: Case, folder: Path) -> None:
     torch.manual_seed(case.number)
-    sizes = {
-        "vocab_size": len(WORDS) + 4,
-        "hidden_size": 16,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 2,
-        "intermediate_size": 32,
-        "max_position_embeddings": 64,
-        "pad_token_id": 0,
-        "initializer_range": 1.0,
-    }
+    sizes = SIZES | {"pad_token_id": 0, "initializer_range": 1.0}
     config = getattr(transformers, f"{case.architecture}Config")(**sizes | case.settings)
     getattr(transformers, f"{case.architecture}Model")(config).save_pretrained(folder)
     save_tokenizer(folder, segments=case.architecture == "Bert")

@@ -1,6 +1,7 @@
 """Tiny models with random weights, saved as their authors would publish them."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer
@@ -41,22 +42,23 @@ def save_tokenizer(folder: Path, segments: bool = True) -> PreTrainedTokenizerFa
     return tokenizer
 
 
+SIZES: dict[str, Any] = {
+    "vocab_size": len(WORDS) + 4,
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+    "max_position_embeddings": 64,
+}
+"""Of an encoder of two layers that knows `WORDS`, for the config classes of transformers."""
+
+
 def save_cross_encoder(
     folder: Path, *, labels: int = 1, segments: bool = True, pad: int = 0
 ) -> Path:
     """A cross-encoder of two layers: BERT with segments, RoBERTa without."""
     torch.manual_seed(5)
-    sizes = {
-        "vocab_size": len(WORDS) + 4,
-        "hidden_size": 16,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 2,
-        "intermediate_size": 32,
-        "max_position_embeddings": 64,
-        "num_labels": labels,
-        "pad_token_id": pad,
-        "initializer_range": 1.0,
-    }
+    sizes = SIZES | {"num_labels": labels, "pad_token_id": pad, "initializer_range": 1.0}
     model: torch.nn.Module
     if segments:
         model = BertForSequenceClassification(BertConfig(**sizes))

@@ -18,6 +18,8 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 from toolkit.runtime.environments import link_environments
 from toolkit.runtime.triton import ensure_triton
 from toolkit.serve.child import Child, Command, clean_environment
+from toolkit.serve.models import public_models
+from toolkit.serve.triton import TritonOptions, TritonServer
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,3 +105,33 @@ def _wait_ready(port: int, child: Child, ready_s: float) -> None:
             except grpc.RpcError:
                 time.sleep(0.05)
     raise AssertionError(f"Triton is not ready after {ready_s} s:\n{child.log_tail(60)}")
+
+
+@contextmanager
+def serving(
+    repository: Path, log: Path, models: Sequence[str] | None = None
+) -> Iterator[TritonServer]:
+    """The toolkit's own server over `repository`, with these models loaded, or all public ones.
+
+    Its environments are linked first.
+    """
+    link_environments(repository)
+    if models is None:
+        models = [model.name for model in public_models(repository)]
+    server = TritonServer(ensure_triton(), TritonOptions(repository, log))
+    server.start()
+    try:
+        server.load(models)
+        yield server
+    finally:
+        server.end()
+
+
+def load_code(server: TritonServer, name: str) -> grpc.StatusCode | None:
+    """Loads one model; the error's code, None when it loads."""
+    request = service_pb2.RepositoryModelLoadRequest(model_name=name)
+    try:
+        server.api.RepositoryModelLoad(request, timeout=60)
+    except grpc.RpcError as error:
+        return error.code()
+    return None

@@ -19,6 +19,19 @@ CHAT_TEMPLATE = (
     "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 
+_LLAMA: dict[str, Any] = {
+    "hidden_size": 64,
+    "intermediate_size": 128,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 2,
+    "head_dim": 32,
+    "max_position_embeddings": 512,
+    "bos_token_id": 0,
+    "eos_token_id": 2,
+}
+"""Sizes of a Llama of two layers."""
+
 
 def write_chat_tokenizer(folder: Path, template: str = CHAT_TEMPLATE) -> Any:
     """A byte-level tokenizer of 256 bytes and three special tokens, with a chat template."""
@@ -53,15 +66,7 @@ def write_llama(folder: Path, **config: Any) -> None:
     torch.manual_seed(0)
     settings = LlamaConfig(
         vocab_size=259,
-        hidden_size=64,
-        intermediate_size=128,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=2,
-        head_dim=32,
-        max_position_embeddings=512,
-        bos_token_id=0,
-        eos_token_id=2,
+        **_LLAMA,
         **config,
     )
     LlamaForCausalLM(settings).to(torch.bfloat16).save_pretrained(folder)
@@ -243,15 +248,7 @@ def write_idefics(folder: Path) -> None:
     eyes |= {"num_attention_heads": 2, "image_size": 56, "patch_size": 14}
     mouth = LlamaConfig(
         vocab_size=len(tokenizer),
-        hidden_size=64,
-        intermediate_size=128,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=2,
-        head_dim=32,
-        max_position_embeddings=512,
-        bos_token_id=0,
-        eos_token_id=2,
+        **_LLAMA,
         pad_token_id=0,
     )
     config = Idefics3Config(

@@ -12,7 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from toolkit.atomic import ensure
+from toolkit.atomic import make_new
 from toolkit.convert.checkpoint import read_config
 from toolkit.convert.failures import refusing
 from toolkit.convert.kept import open_to_all
@@ -53,11 +53,8 @@ def convert(source: Path, request: Request, output: Path, progress: Progress) ->
     source by more than is stated (unless forced), or when the disk cannot hold it.
     """
     output = output.absolute()
-    # before the conversion, which may take hours; `ensure` would return a folder that is there
-    if output.exists():
-        raise ConvertError(f"{output} is there already", hint="choose another --output")
     if not source.exists():
-        raise ConvertError(f"there is no {source}")
+        raise ConvertError(f"{source} does not exist")
     record: dict[str, Any] = {}
 
     def fill(place: Path) -> None:
@@ -73,12 +70,7 @@ def convert(source: Path, request: Request, output: Path, progress: Progress) ->
         (place / RECORD).write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n")
         open_to_all(place)
 
-    try:
-        ensure(output, fill)
-    except OSError as error:
-        raise ConvertError(
-            f"{output} cannot be written: {error.strerror or error}", hint="nothing was kept"
-        ) from error
+    make_new(output, fill, ConvertError)
     return record
 
 
@@ -127,14 +119,14 @@ def _convert(source: Path, request: Request, place: Path, progress: Progress) ->
 
 def _to_onnx(source: Path, request: Request, place: Path, progress: Progress) -> dict[str, Any]:
     kind = _kind(source)
-    if kind == "llm":
-        module = _load("toolkit.convert.decoder")
+    if exporter := all_kinds()[kind].exporter:
+        module = _load(exporter)
         details: dict[str, Any] = module.convert_decoder(source, place, request.precision, progress)
         return details
     if request.precision != "fp32":
         raise ConvertError(
             f"{source} is not a language model; its graph is written in fp32",
-            hint="toolkit quantize rounds the graphs of other models",
+            hint="to quantize the graphs of other models, use toolkit quantize",
         )
     facts = load(all_kinds()[kind].conversion(source))(source, place, progress)
     write_facts(place, facts)
@@ -175,8 +167,8 @@ def _to_safetensors(
         return {"facts": facts.model_dump()}
     if not request.from_pickle:
         raise ConvertError(
-            f"{source} is neither a .gguf file nor was --from-pickle given",
-            hint="pickles are loaded weights-only, and only when you say so: --from-pickle",
+            f"{source} is not a .gguf file, and --from-pickle was not passed",
+            hint="pass --from-pickle to load pickles, weights only",
         )
     module = _load("toolkit.convert.pickles")
     module.convert_pickles(source, place, progress, request.shard_size)
@@ -188,7 +180,7 @@ def _directory(source: Path) -> Path:
         return source
     raise ConvertError(
         f"{source} is not a directory",
-        hint="name a Hugging Face directory; a .gguf file becomes one with --to safetensors",
+        hint="name a Hugging Face directory; --to safetensors converts a .gguf file to one",
     )
 
 

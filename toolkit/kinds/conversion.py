@@ -27,7 +27,7 @@ class Rate:
 class Conversion:
     """`function` of the module `module` takes a source, an empty folder and a Progress, and returns
     facts. `revision` is raised when its result changes; `libraries` are the distributions whose
-    versions decide the result's bytes. `title` is its row in `toolkit plan`.
+    versions decide the result's bytes. `title` is its row of a dry run.
 
     `check` names what is looked at before a build (`toolkit.convert.early`). A directory must have
     the file `needs`; `source` is what messages call it. `limited`: its config.json says how many

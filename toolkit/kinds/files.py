@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,7 @@ class Files:
 
 
 def read_files(folder: Path) -> Files:
-    """Raises SourceError for settings that are not valid JSON of the right type."""
+    """Raises SourceError for a config that is not a JSON object."""
     names = [str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()]
     file = folder / (PIPELINE if PIPELINE in names else "config.json")
     if not file.exists() and MODULES in names:
@@ -68,7 +69,10 @@ def read_files(folder: Path) -> Files:
     config = _read(file) if file.exists() else {}
     if not isinstance(config, dict):
         raise SourceError(f"{file} is not a JSON object", hint="it should describe the model")
-    modules = _read(folder / MODULES) if MODULES in names else []
+    modules = None
+    if MODULES in names:
+        with suppress(SourceError):  # the conversion says what is wrong with it
+            modules = _read(folder / MODULES)
     return Files(names, config, module_types(modules))
 
 

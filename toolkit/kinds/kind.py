@@ -113,6 +113,7 @@ class Kind(Generic[E, F]):
     `weights` is what its weights are called in messages, "" where any files will do; `reads_gguf`:
     they may be a GGUF file. `default_context` are the tokens of a model that is served by its name,
     None where requests have no length. `rounding` is None where graphs are not quantized.
+    `exporter` is the module that writes ONNX where the kind itself serves another format.
     """
 
     name: str
@@ -133,6 +134,7 @@ class Kind(Generic[E, F]):
     reads_gguf: bool = False
     default_context: int | None = None
     rounding: Rounding | None = None
+    exporter: str = ""
 
     @property
     def tokenizing(self) -> str | None:

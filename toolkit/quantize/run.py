@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from toolkit.atomic import ensure
+from toolkit.atomic import make_new
 from toolkit.errors import QuantizeError
 from toolkit.quantize.limits import refuse
 
@@ -23,11 +23,6 @@ def place_result(output: Path, make: Make) -> dict[str, Any]:
     cannot hold the result.
     """
     output = output.absolute()
-    # `ensure` would return a folder that is there as if it were the result
-    if output.exists():
-        raise QuantizeError(
-            f"{output} is there already", hint="choose another --output, or move it away"
-        )
     report: dict[str, Any] = {}
 
     def fill(scratch: Path) -> None:
@@ -39,10 +34,5 @@ def place_result(output: Path, make: Make) -> dict[str, Any]:
             scratch.rename(aside)
             raise refuse(broken, aside)
 
-    try:
-        ensure(output, fill)
-    except OSError as error:
-        raise QuantizeError(
-            f"{output} cannot be written: {error.strerror or error}", hint="nothing was kept"
-        ) from error
+    make_new(output, fill, QuantizeError)
     return report

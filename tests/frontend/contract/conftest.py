@@ -11,17 +11,15 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.support.echo import EchoTriton, script
+from tests.support.echo import EchoTriton, running_echo, script
 from tests.support.gateway import Gateway
 
 
 @pytest.fixture
 def mortal_triton(echo_repository: Path, tmp_path: Path) -> Iterator[EchoTriton]:
     """A server of this test's own, to be killed."""
-    server = EchoTriton(echo_repository, tmp_path / "triton.log")
-    server.start()
-    yield server
-    server.stop()
+    with running_echo(echo_repository, tmp_path / "triton.log") as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
@@ -29,10 +27,8 @@ def own_triton(
     echo_repository: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[EchoTriton]:
     """A server whose models tests load and unload; each begins by loading what it needs."""
-    server = EchoTriton(echo_repository, tmp_path_factory.mktemp("own") / "triton.log")
-    server.start()
-    yield server
-    server.stop()
+    with running_echo(echo_repository, tmp_path_factory.mktemp("own") / "triton.log") as server:
+        yield server
 
 
 class Reader(threading.Thread):

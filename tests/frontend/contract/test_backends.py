@@ -11,10 +11,8 @@ import httpx2
 import pytest
 
 from frontend.__main__ import main as gateway_main
-from frontend.accounts.directory.actor import OPERATOR
-from frontend.store.database import Database
 from frontend.store.location import Location
-from tests.support.accounts import add, opened
+from tests.support.accounts import accounts_of_clinic
 from tests.support.databases import Databases
 from tests.support.echo import EchoTriton, script
 from tests.support.forward import forwarded
@@ -49,7 +47,7 @@ def pair(
     databases: Databases, tmp_path_factory: pytest.TempPathFactory, echo_triton: EchoTriton
 ) -> Iterator[Pair]:
     location = databases.sqlite()
-    admin, local_group, local_key = asyncio.run(_accounts(location))
+    admin, local_group, local_key = asyncio.run(accounts_of_clinic(location))
     folder = tmp_path_factory.mktemp("backends")
     (folder / "cloud").write_text(CLOUD_KEY)
     flags = ["--require-keys", "--database-url", f"sqlite:///{location.file}"]
@@ -68,18 +66,6 @@ def pair(
         made.local_key = local_key
         yield made
         assert not any(CLOUD_KEY in log.read_text() for log in logs)
-
-
-async def _accounts(location: Location) -> tuple[str, str, str]:
-    """An admin's key; the id of a group, and the key of a user in it."""
-    database = Database(location)
-    directory = await opened(database)
-    _, key = await add(directory, "chief", "admin")
-    group = await directory.groups.create(OPERATOR, "clinic", None, 1)
-    user, local_key = await add(directory, "resident")
-    await directory.users.edit(OPERATOR, user.id, {"group_id": group.id})
-    await database.close()
-    return key, group.id, local_key
 
 
 def ask(client: httpx2.Client, **fields: Any) -> httpx2.Response:
@@ -138,7 +124,7 @@ def test_a_drained_backend_ends_its_requests_and_gets_no_new_ones(
         wait_for(lambda: find(pair.two, "leaves")["running"] == 1, 10, "the request")
         refused = pair.one.delete(path)
         assert refused.status_code == 409
-        assert "1 requests still run on the backend 'leaves'" in refused.json()["error"]["message"]
+        assert "the backend 'leaves' still runs 1 requests" in refused.json()["error"]["message"]
         assert (find(pair.one, "leaves")["status"], find(pair.one, "leaves")["running"]) == (
             "draining",
             1,
@@ -187,7 +173,7 @@ def test_no_request_fails_while_one_of_two_is_drained_and_enabled_again(
         ({"engine": "what"}, 400, "engine"),
         ({"name": "a b"}, 400, "'name' is 'a b'"),
         ({"name": "triton"}, 409, "settings have an upstream 'triton'"),
-        ({"api_key_env": "X_API_KEY"}, 400, "'api_key_env' is not supported for a Triton"),
+        ({"api_key_env": "X_API_KEY"}, 400, "'api_key_env' is not supported for a Triton server"),
         ({"unknown": 1}, 400, "unknown"),
     ],
 )
@@ -240,7 +226,7 @@ def test_an_upstream_of_the_settings_is_shown_and_not_changed(pair: Pair) -> Non
     for method, path in [("POST", "/drain"), ("POST", "/disable"), ("DELETE", "")]:
         answer = pair.one.request(method, f"/admin/backends/triton{path}")
         assert answer.status_code == 409
-        assert "from the gateway's settings" in answer.json()["error"]["message"]
+        assert "in the gateway's settings" in answer.json()["error"]["message"]
     twice = pair.register("twice", "127.0.0.1:9")
     again = {"name": "twice", "url": "127.0.0.1:9"}
     assert pair.one.post("/admin/backends/register", json=again).status_code == 409
@@ -307,7 +293,7 @@ def test_a_backend_is_changed_in_every_gateway(pair: Pair) -> None:
         ({"priority": 2000}, "priority"),
         ({"url": "127.0.0.1:1"}, "url"),
         ({"max_concurrent": 9, "max_num_seqs": 8}, "'max_concurrent' is 9, more than"),
-        ({"api_key_env": "X_API_KEY"}, "'api_key_env' is not supported for a Triton"),
+        ({"api_key_env": "X_API_KEY"}, "'api_key_env' is not supported for a Triton server"),
     ],
 )
 def test_a_wrong_change_is_refused_with_its_field(

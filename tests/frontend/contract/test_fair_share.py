@@ -21,7 +21,7 @@ from frontend.store.location import Location
 from frontend.store.tables import usage
 from tests.support.accounts import add, opened
 from tests.support.databases import Databases
-from tests.support.echo import EchoTriton, script
+from tests.support.echo import EchoTriton, running_echo, script
 from tests.support.gateway import Gateway, run_gateway
 from tests.support.ledgers import add_quota, rows_of
 from tests.support.processes import wait_for
@@ -157,10 +157,8 @@ def second_triton(
     echo_repository: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[EchoTriton]:
     """A server to be killed by the last test."""
-    server = EchoTriton(echo_repository, tmp_path_factory.mktemp("second") / "triton.log")
-    server.start()
-    yield server
-    server.stop()
+    with running_echo(echo_repository, tmp_path_factory.mktemp("second") / "triton.log") as server:
+        yield server
 
 
 @pytest.fixture(scope="module")

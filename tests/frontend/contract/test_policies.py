@@ -12,10 +12,8 @@ import httpx2
 import pytest
 
 from frontend.__main__ import main as gateway_main
-from frontend.accounts.directory.actor import OPERATOR
-from frontend.store.database import Database
 from frontend.store.location import Location
-from tests.support.accounts import add, opened
+from tests.support.accounts import accounts_of_clinic
 from tests.support.databases import Databases
 from tests.support.echo import EchoTriton, script
 from tests.support.forward import forwarded
@@ -46,7 +44,7 @@ class Hospital:
 @pytest.fixture
 def hospital(databases: Databases, tmp_path: Path, echo_triton: EchoTriton) -> Iterator[Hospital]:
     location = databases.sqlite()
-    admin_key, group, key = asyncio.run(_accounts(location))
+    admin_key, group, key = asyncio.run(accounts_of_clinic(location))
     flags = ["--require-keys", "--database-url", f"sqlite:///{location.file}"]
     flags += ["--backend-networks", "127.0.0.0/8"]
     with (
@@ -77,17 +75,6 @@ def hospital(databases: Databases, tmp_path: Path, echo_triton: EchoTriton) -> I
 
 def is_ready(admin: httpx2.Client, name: str) -> bool:
     return bool(admin.get(f"/admin/backends/{name}").json()["status"] == "ready")
-
-
-async def _accounts(location: Location) -> tuple[str, str, str]:
-    database = Database(location)
-    directory = await opened(database)
-    _, admin = await add(directory, "chief", "admin")
-    group = await directory.groups.create(OPERATOR, "clinic", None, 1)
-    user, key = await add(directory, "resident")
-    await directory.users.edit(OPERATOR, user.id, {"group_id": group.id})
-    await database.close()
-    return admin, group.id, key
 
 
 def chat(model: str = "echo", **fields: Any) -> tuple[str, dict[str, Any]]:

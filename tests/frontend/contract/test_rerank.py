@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import httpx2
 import pytest
 
-from tests.support.echo import EchoTriton
+from tests.support.echo import running_echo
 from tests.support.gateway import Gateway, run_gateway
 from toolkit.building import build
 from toolkit.runtime.environments import link_environments
@@ -33,13 +33,11 @@ def judge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     repository = folder / "model_repository"
     build(load(folder / "models.yaml"), find_target("embedded"), repository)
     link_environments(repository)
-    triton = EchoTriton(repository, folder / "triton.log")
-    triton.start()
-    try:
-        with run_gateway(triton.grpc_address, folder / "log", "--cache", "asked") as gateway:
-            yield gateway
-    finally:
-        triton.stop()
+    with (
+        running_echo(repository, folder / "triton.log") as triton,
+        run_gateway(triton.grpc_address, folder / "log", "--cache", "asked") as gateway,
+    ):
+        yield gateway
 
 
 def post(gateway: Gateway, path: str, **body: object) -> httpx2.Response:

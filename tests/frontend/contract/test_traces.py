@@ -17,7 +17,7 @@ from tests.frontend.contract.test_audit import Office, _with_admin
 from tests.frontend.contract.test_batches import line, run
 from tests.support.collector import Collector, attributes, collecting
 from tests.support.databases import Databases
-from tests.support.echo import EchoTriton
+from tests.support.echo import EchoTriton, running_echo
 from tests.support.gateway import Gateway, run_gateway
 from tests.support.metrics import value_of
 from tests.support.processes import wait_for
@@ -174,14 +174,12 @@ def test_tritons_own_spans_are_in_the_trace_of_the_request(
     folder = tmp_path_factory.mktemp("joined")
     with collecting() as collector:
         url = f"{collector.url}/v1/traces"
-        triton = EchoTriton(echo_repository, folder / "triton.log", traces_url=url)
-        triton.start()
-        try:
-            flags = ("--traces-url", collector.url)
-            with run_gateway(triton.grpc_address, folder / "log", *flags) as gateway:
-                spans = _spans_of_a_request(gateway, collector)
-        finally:
-            triton.stop()
+        flags = ("--traces-url", collector.url)
+        with (
+            running_echo(echo_repository, folder / "triton.log", url) as triton,
+            run_gateway(triton.grpc_address, folder / "log", *flags) as gateway,
+        ):
+            spans = _spans_of_a_request(gateway, collector)
         # below the gateway's span of the call
         assert spans["InferRequest"].parent_span_id == spans["chat echo"].span_id
         assert spans["echo"].parent_span_id == spans["InferRequest"].span_id

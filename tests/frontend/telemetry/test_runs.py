@@ -8,17 +8,15 @@ import httpx2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import SecretStr
 
-from frontend.app import create_gateway
 from frontend.domain.request import Dialect
 from frontend.domain.usage import Usage
 from frontend.errors import BackendFailed, BackendUnavailable
-from frontend.settings import Settings
 from frontend.telemetry.histograms import Gaps
 from frontend.telemetry.metrics import Metrics
 from tests.support.databases import Databases
 from tests.support.events import MODEL, event
+from tests.support.inside import client_inside
 from tests.support.metrics import samples_of, value_of
 from tests.support.upstream import ScriptedUpstream, request
 
@@ -39,12 +37,8 @@ def upstream() -> ScriptedUpstream:
 async def client(
     upstream: ScriptedUpstream, databases: Databases
 ) -> AsyncIterator[httpx2.AsyncClient]:
-    url = SecretStr(f"sqlite:///{databases.sqlite().file}")
-    gateway = create_gateway(Settings(host="127.0.0.1", database_url=url), upstream)
-    transport = httpx2.ASGITransport(gateway.app)
-    async with httpx2.AsyncClient(transport=transport, base_url="http://localhost") as http:
+    async with client_inside(upstream, databases) as http:
         yield http
-    await gateway.database.close()
 
 
 async def metrics_of(client: httpx2.AsyncClient) -> str:

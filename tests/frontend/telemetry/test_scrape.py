@@ -1,7 +1,6 @@
 """Upstreams that are slow, large, broken or gone cost a bounded time, and are marked."""
 
 import socket
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from frontend.telemetry.metrics import Metrics
 from frontend.telemetry.scrape import Scraper
 from tests.support.metrics import value_of
 from tests.support.processes import free_port
+from tests.support.web import listening
 
 
 class _Server(ThreadingHTTPServer):
@@ -40,14 +40,9 @@ class _Pages(BaseHTTPRequestHandler):
 
 @contextmanager
 def serving() -> Iterator[_Server]:
-    with _Server(("127.0.0.1", 0), _Pages) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
+    server = _Server(("127.0.0.1", 0), _Pages)
+    with listening(server):
+        yield server
 
 
 def url_of(server: _Server) -> str:

@@ -7,13 +7,12 @@ from pathlib import Path
 import pytest
 
 from tests.support.client import request_of, tensors_of
+from tests.support.triton import serving
 from tests.support.weights import write_llama
 from toolkit.building import build
 from toolkit.errors import BuildError
-from toolkit.runtime.environments import link_environments
-from toolkit.runtime.triton import ensure_triton
 from toolkit.serve.models import public_models
-from toolkit.serve.triton import TritonOptions, TritonServer
+from toolkit.serve.triton import TritonServer
 from toolkit.spec import load
 from toolkit.targets import find_target
 
@@ -72,14 +71,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def server(folder: Path) -> Iterator[TritonServer]:
     repository = folder / "repository"
     build(load(folder / "models.yaml"), find_target("embedded"), repository)
-    link_environments(repository)
-    server = TritonServer(ensure_triton(), TritonOptions(repository, folder / "log"))
-    server.start()
-    try:
-        server.load([model.name for model in public_models(repository)])
+    with serving(repository, folder / "log") as server:
         yield server
-    finally:
-        server.end()
 
 
 def answer(server: TritonServer, model: str, **prompt: object) -> list[int]:

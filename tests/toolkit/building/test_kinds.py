@@ -12,13 +12,12 @@ import pytest
 from tritonclient.grpc import service_pb2
 
 from tests.support.client import request_of, tensors_of
+from tests.support.triton import serving
 from toolkit.building import build
 from toolkit.errors import ServeError
-from toolkit.runtime.environments import link_environments
-from toolkit.runtime.triton import ensure_triton
 from toolkit.serve.models import public_models
 from toolkit.serve.probe import probes
-from toolkit.serve.triton import TritonOptions, TritonServer
+from toolkit.serve.triton import TritonServer
 from toolkit.spec import load
 from toolkit.targets import find_target
 
@@ -173,14 +172,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Built]:
     (folder / "models.yaml").write_text(MODELS)
     repository = folder / "model_repository"
     build(load(folder / "models.yaml"), find_target("embedded"), repository)
-    link_environments(repository)
-    server = TritonServer(ensure_triton(), TritonOptions(repository, folder / "log"))
-    server.start()
-    try:
-        server.load([model.name for model in public_models(repository)])
+    with serving(repository, folder / "log") as server:
         yield Built(folder, repository, server)
-    finally:
-        server.end()
 
 
 def infer(built: Built, model: str, version: str = "", **tensors: object) -> dict[str, np.ndarray]:

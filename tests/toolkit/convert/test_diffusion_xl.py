@@ -12,15 +12,14 @@ from PIL import Image
 
 from tests.support.client import request_of, tensors_of
 from tests.support.tiny_pipeline import TOKENS, WIDTH, save_tiny_xl
+from tests.support.triton import serving
 from toolkit.building import build
 from toolkit.convert.diffusion import convert_diffusion
 from toolkit.convert.quiet import quiet
 from toolkit.errors import ConvertError
 from toolkit.kinds.diffusion import DiffusionFacts
 from toolkit.progress import silent
-from toolkit.runtime.environments import link_environments
-from toolkit.runtime.triton import ensure_triton
-from toolkit.serve.triton import TritonOptions, TritonServer
+from toolkit.serve.triton import TritonServer
 from toolkit.spec import load
 from toolkit.targets import find_target
 
@@ -62,19 +61,13 @@ def test_served_images_are_those_of_diffusers(pipeline: Path, tmp_path: Path) ->
     facts = built.prepared["xl"].facts
     assert isinstance(facts, DiffusionFacts)
     assert (facts.tokens, facts.rows, facts.width) == (TOKENS, TOKENS + 1, 2 * WIDTH)
-    link_environments(output)
-    server = TritonServer(ensure_triton(), TritonOptions(output, tmp_path / "log"))
-    server.start()
-    try:
-        server.load(["xl"])
+    with serving(output, tmp_path / "log", ["xl"]) as server:
         for side in (facts.size, 2 * facts.size):  # also larger than it was exported with
             found = served(server, side)
             wanted = np.rint(drawn(pipeline, side) * 255).astype(int)
             assert found.shape == wanted.shape == (side, side, 3)
             assert np.abs(found - wanted).max() <= 1
             assert wanted.std() > 5  # there is something to see
-    finally:
-        server.end()
 
 
 def served(server: TritonServer, side: int) -> np.ndarray:

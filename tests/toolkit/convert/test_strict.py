@@ -13,7 +13,7 @@ import transformers
 from safetensors.torch import load_file, save_file
 
 from tests.support.tiny_language import save_tiny_language
-from tests.support.tiny_models import WORDS, save_cross_encoder, save_tokenizer
+from tests.support.tiny_models import SIZES, save_cross_encoder, save_tokenizer
 from tests.support.tiny_pipeline import save_tiny_pipeline, save_tiny_xl
 from toolkit.convert import strict
 from toolkit.convert.checkpoint import convert_checkpoint
@@ -50,18 +50,10 @@ NAMES = {
 @pytest.fixture(scope="module")
 def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("sources")
-    sizes = {
-        "vocab_size": len(WORDS) + 4,
-        "hidden_size": 16,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 2,
-        "intermediate_size": 32,
-        "max_position_embeddings": 64,
-    }
     with quiet():
         save_tiny_language(folder / "llama")
         save_cross_encoder(folder / "reranker")
-        config = transformers.BertConfig(**sizes)
+        config = transformers.BertConfig(**SIZES)
         transformers.BertModel(config).save_pretrained(folder / "bert")
         save_tokenizer(folder / "bert")
     return folder
@@ -114,7 +106,7 @@ def test_a_source_that_is_not_its_configs_model_is_refused(
     }
     with pytest.raises(ToolkitError, match=message.format(**own)) as caught:
         run(source, tmp_path / "out")
-    assert caught.value.message.startswith("source does not hold the weights of the model")
+    assert caught.value.message.startswith("source does not contain the weights of the model")
     assert [path.name for path in tmp_path.iterdir()] == ["source"]
 
 
@@ -154,7 +146,7 @@ def test_shards_and_their_index_agree_or_are_refused(
             run(source, tmp_path / "out")
 
     write_index(source, places | {"model.extra.weight": first})
-    refuses(rf"index.json names model.extra.weight \({first}\), which the file does not hold")
+    refuses(rf"index.json names model.extra.weight \({first}\), which the file does not contain")
     write_index(source, places | {name: first})
     refuses(rf"index.json names {name} \({first}\)")
     write_index(source, places)
@@ -285,7 +277,7 @@ def test_a_pipelines_part_that_is_not_its_configs_model_is_refused(
     refuses(whole | {"other.weight": torch.ones(2)}, "unexpected: other.weight")
     refuses(whole | {name: whole[name][:1].clone()}, rf"of another shape: {name} \[1, ")
     file.unlink()
-    with pytest.raises(ConvertError, match=f"{part} holds no safetensors weights"):
+    with pytest.raises(ConvertError, match=f"{part} does not contain safetensors weights"):
         convert(source, Request("onnx"), tmp_path / "out", silent)
 
 

@@ -3,9 +3,7 @@
 The server runs with the rate limiter on, as `toolkit serve` starts it where a config has one.
 """
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,11 +12,11 @@ import numpy as np
 import pytest
 from tritonclient.grpc import service_pb2
 
+from tests.support.triton import load_code
 from tests.toolkit.verifier.conftest import Repository
 from tests.toolkit.verifier.corpus.dsl import Files, ensemble, python
-from tests.toolkit.verifier.corpus.server import write
-from toolkit.runtime.triton import ensure_triton
-from toolkit.serve.triton import TritonOptions, TritonServer
+from tests.toolkit.verifier.corpus.server import empty_server, write
+from toolkit.serve.triton import TritonServer
 from toolkit.verifier import Effect, ModelFinding, verify_repository
 
 _IO = ("x:FP32:-1", "y:FP32:-1")
@@ -184,9 +182,9 @@ def test_the_real_server_agrees(tmp_path: Path) -> None:
     for calls in answering:
         write(tmp_path / "together", _named(calls.files, calls.name))
     write(tmp_path / "together", _named(_pair(_group("r:1:global"), _group("r:1")), "mixed"))
-    with _serving(tmp_path / "together") as server:
-        assert _load(server, "mixed.b") is None
-        assert _load(server, "mixed.a") is grpc.StatusCode.INVALID_ARGUMENT
+    with empty_server(tmp_path / "together", tmp_path / "log") as server:
+        assert load_code(server, "mixed.b") is None
+        assert load_code(server, "mixed.a") is grpc.StatusCode.INVALID_ARGUMENT
         for calls in answering:
             assert _answer(server, calls, 60) is None
     hanging = [calls for calls in CALLS if calls.hangs and calls.name not in _LIKE_SHARE]
@@ -197,37 +195,15 @@ def test_the_real_server_agrees(tmp_path: Path) -> None:
 
 def _alone(calls: Calls, scratch: Path) -> grpc.StatusCode | None:
     write(scratch / calls.name, _named(calls.files, calls.name))
-    with _serving(scratch / calls.name) as server:
+    with empty_server(scratch / calls.name, scratch / f"{calls.name}.log") as server:
         return _answer(server, calls, 4)
-
-
-@contextmanager
-def _serving(repository: Path) -> Iterator[TritonServer]:
-    log = repository.with_suffix(".log")
-    server = TritonServer(ensure_triton(), TritonOptions(repository, log))
-    server.start()
-    try:
-        yield server
-    finally:
-        server.kill()
-        server.end()
-
-
-def _load(server: TritonServer, name: str) -> grpc.StatusCode | None:
-    """The error's code, None when the model loads."""
-    request = service_pb2.RepositoryModelLoadRequest(model_name=name)
-    try:
-        server.api.RepositoryModelLoad(request, timeout=60)
-    except grpc.RpcError as error:
-        return error.code()
-    return None
 
 
 def _answer(server: TritonServer, calls: Calls, timeout_s: float) -> grpc.StatusCode | None:
     """Loads a case and sends one request: the error's code, None for an answer."""
     models = {path.split("/")[0] for path in _named(calls.files, calls.name)}
     for model in sorted(models, reverse=True):
-        assert _load(server, model) is None, model
+        assert load_code(server, model) is None, model
     request = service_pb2.ModelInferRequest(model_name=f"{calls.name}.a")
     request.inputs.add(name="x", datatype="FP32", shape=[3])
     request.raw_input_contents.append(np.arange(3, dtype=np.float32).tobytes())

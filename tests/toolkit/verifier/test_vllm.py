@@ -10,13 +10,11 @@ from pathlib import Path
 
 import grpc
 import pytest
-from tritonclient.grpc import service_pb2
 
+from tests.support.triton import load_code
 from tests.toolkit.verifier.conftest import Repository
 from tests.toolkit.verifier.corpus.dsl import ENVIRONMENT, Files
-from tests.toolkit.verifier.corpus.server import write
-from toolkit.runtime.triton import ensure_triton
-from toolkit.serve.triton import TritonOptions, TritonServer
+from tests.toolkit.verifier.corpus.server import empty_server, write
 from toolkit.verifier import Effect, verify_repository
 
 _CODE = """
@@ -120,28 +118,13 @@ def test_the_real_server_agrees(tmp_path: Path) -> None:
         files["@/config.pbtxt"] += ENVIRONMENT
         write(tmp_path, {path.replace("@", config.name): text for path, text in files.items()})
         (tmp_path / config.name / "1" / "model.json").write_bytes(config.engine)
-    server = TritonServer(ensure_triton(), TritonOptions(tmp_path, tmp_path / "triton.log"))
     differences = []
-    server.start()
-    try:
+    with empty_server(tmp_path, tmp_path / "triton.log") as server:
         for config in CONFIGS:
-            code = _load(server, config.name)
+            code = load_code(server, config.name)
             if server.exit_code is not None:  # this release may abort where `initialize` raises
                 server.start()
-                code = _load(server, config.name)
+                code = load_code(server, config.name)
             if code is not (grpc.StatusCode.INVALID_ARGUMENT if config.rule else None):
                 differences.append(f"{config.name}: {code}")
-    finally:
-        server.kill()
-        server.end()
     assert not differences, "\n".join(differences)
-
-
-def _load(server: TritonServer, name: str) -> grpc.StatusCode | None:
-    """The error's code, None when the model loads."""
-    request = service_pb2.RepositoryModelLoadRequest(model_name=name)
-    try:
-        server.api.RepositoryModelLoad(request, timeout=60)
-    except grpc.RpcError as error:
-        return error.code()
-    return None

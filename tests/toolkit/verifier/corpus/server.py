@@ -59,18 +59,26 @@ def write(root: Path, files: Files) -> None:
 
 
 @contextmanager
-def serving(cases: Iterable[Case], scratch: Path) -> Iterator[TritonServer]:
-    """A server over the union of all cases' repositories, nothing loaded."""
-    repository = scratch / "union"
-    for files in [*LIBRARY.values(), *(case.written() for case in cases)]:
-        write(repository, files)
-    server = TritonServer(ensure_triton(), TritonOptions(repository, scratch / "triton.log"))
+def empty_server(repository: Path, log: Path) -> Iterator[TritonServer]:
+    """A server that has loaded nothing. Killed at the end: after a load that failed, this release
+    waits its whole exit timeout."""
+    server = TritonServer(ensure_triton(), TritonOptions(repository, log))
     server.start()
     try:
         yield server
     finally:
         server.kill()
         server.end()
+
+
+@contextmanager
+def serving(cases: Iterable[Case], scratch: Path) -> Iterator[TritonServer]:
+    """A server over the union of all cases' repositories, nothing loaded."""
+    repository = scratch / "union"
+    for files in [*LIBRARY.values(), *(case.written() for case in cases)]:
+        write(repository, files)
+    with empty_server(repository, scratch / "triton.log") as server:
+        yield server
 
 
 def judge_all(server: TritonServer, cases: list[Case]) -> dict[str, Answer]:
