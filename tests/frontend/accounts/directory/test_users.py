@@ -89,7 +89,7 @@ async def test_names_and_addresses_are_unique(directory: Directory) -> None:
         with pytest.raises(Conflict) as refused:
             await directory.users.create(OPERATOR, new)
         assert refused.value.param == field
-        assert "exists already" in refused.value.message
+        assert "already exists" in refused.value.message
 
 
 async def test_nobody_gives_or_takes_rights_that_they_do_not_have(
@@ -240,7 +240,7 @@ async def test_guesses_at_the_same_time_count_before_they_are_hashed(
 
     outcomes = await asyncio.gather(*(guess(number) for number in range(30)))
     assert outcomes.count(Forbidden) == 5
-    with pytest.raises(RateLimited, match="too many wrong passwords") as caught:
+    with pytest.raises(RateLimited, match="too many wrong passwords; wait and try again") as caught:
         await on_sqlite.users.change_password(actor, password, "another password")
     assert 0 < caught.value.retry_after_s <= 30
 
