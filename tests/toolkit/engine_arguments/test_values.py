@@ -85,7 +85,12 @@ REFUSED: list[tuple[str, Any, str, str | None]] = [
     ("optimization_level", "O2", "does not support", "did you mean `2`?"),
     ("logging_config", {"log_level": "INFO"}, "it must be null", None),
     ("pooler_config.pooling_type", {"pooling_type": "X"}, "does not support", "known: CLS"),
-    ("quantization_config.linear.weight", {"linear": {"weight": "fp7"}}, "does not support", "known"),
+    (
+        "quantization_config.linear.weight",
+        {"linear": {"weight": "fp7"}},
+        "does not support",
+        "known",
+    ),
     ("quantization_config.linear", {"linear": "mxfp9"}, "does not support", "did you mean `mxfp"),
     ("quantization_config", {"ignore": ["a"]}, "needs linear, moe or targets", "add one"),
     ("watermark_config.key", {"alpha": 0.5}, "is missing", "add `key: …`"),

@@ -59,7 +59,12 @@ def findings(text: str, target: str | None = None) -> list[Finding]:
         (LLM + "    instances: 2\n", "instances", "an engine has one instance", "data_parallel"),
         (LLM + "    instances: {device: cpu}\n", "instances[0].device", "of its vLLM", None),
         (LLM + "    quantization: awk\n", "quantization", "must be 'awq'", "`awq`"),
-        (LLM + "    chat_template: no.jinja\n", "chat_template", "no.jinja does not exist", "folder of"),
+        (
+            LLM + "    chat_template: no.jinja\n",
+            "chat_template",
+            "no.jinja does not exist",
+            "folder of",
+        ),
         (
             LLM + "    engine_args: {enable_lora: true}\n",
             "engine_args.enable_lora",

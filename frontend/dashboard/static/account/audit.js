@@ -14,7 +14,7 @@ function line(record) {
 }
 
 export async function showAudit(after = "") {
-  const page = await call("GET", `/me/audit?limit=200${after ? `&after=${encodeURIComponent(after)}` : ""}`);
+  const page = await call("GET", `/me/audit?limit=20${after ? `&after=${encodeURIComponent(after)}` : ""}`);
   // reads of this page itself are records as well, without a model
   rows.push(...page.data.filter((record) => record.model).map(line));
   if (!rows.length && !page.has_more) {

@@ -36,9 +36,9 @@ function actions(key) {
 export async function showKeys() {
   const { rows: keys } = await pages("/me/keys");
   const rows = keys.map((key) => [
-    element("span", {}, key.name || "without a name", element("br"), element("code", { textContent: key.id })),
+    element("span", {}, key.name || "without a name", element("br"), element("code", { textContent: key.id }), key.disabled ? element("b", { textContent: " disabled" }) : ""),
     scope(key),
-    key.disabled ? "disabled" : moment(key.last_used_at),
+    moment(key.last_used_at),
     moment(key.expires_at),
     actions(key),
   ]);

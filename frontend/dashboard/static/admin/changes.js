@@ -19,9 +19,12 @@ function differences(one) {
   return rows;
 }
 
+// Credits and prices are stored in millionths; what is empty says nothing.
+const shown = ([name, value]) => (name.endsWith("_micro") ? `${name.slice(0, -6)}: ${value / 1e6}` : `${name}: ${text(value)}`).replaceAll("_", " ");
+
 const summary = (one) => {
-  const rows = Object.entries(one.details ?? {});
-  return rows.length ? rows.map(([name, value]) => `${name}: ${text(value)}`).join(", ") : "–";
+  const rows = Object.entries(one.details ?? {}).filter(([, value]) => value !== "" && value !== null);
+  return rows.length ? rows.map(shown).join(", ") : "–";
 };
 
 const inspect = (one) => {

@@ -6,13 +6,13 @@ import { ask, confirm } from "./forms.js";
 const path = "/admin/prices";
 // as exact as the API keeps them: millionths
 const amount = (value) => value.toLocaleString("en-US", { maximumFractionDigits: 6 });
-const MONEY = [["prompt", "Per million prompt tokens"], ["cached", "Per million cached prompt tokens"], ["completion", "Per million generated tokens"], ["image", "Per image"], ["request", "Per request"]];
+const MONEY = [["prompt", "Per million prompt tokens"], ["cached", "Per million cached prompt tokens"], ["completion", "Per million completion tokens"], ["image", "Per image"], ["request", "Per request"]];
 
 const prices = list({
   label: "Table of prices",
   path,
   filters: [{ name: "model", label: "Model", placeholder: "all" }],
-  heads: ["Model", "Upstream", ...["Prompt, per 1M tokens", "Cached prompt, per 1M", "Generated, per 1M", "Per image", "Per request", "Credits per request"].map((text) => ({ text, number: true })), "From"],
+  heads: ["Model", "Upstream", ...["Prompt, per 1M tokens", "Cached prompt, per 1M", "Completion, per 1M", "Per image", "Per request", "Credits per request"].map((text) => ({ text, number: true })), "From"],
   none: "There are no prices: each request costs one credit and no money. Set the prices of a model with 'New price'.",
   row: (one) => [code(one.model), one.upstream === "*" ? "all" : one.upstream, ...["prompt", "cached", "completion", "image", "request", "credits"].map((name) => amount(one[name])), moment(one.starts_at)],
   actions: (one, again) => [button("Delete", async () => {

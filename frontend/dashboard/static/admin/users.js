@@ -61,7 +61,7 @@ async function inspect(user, of, again) {
   ])];
   if (may("usage")) {
     const usage = (await call("GET", `/admin/usage?user_id=${user.id}&by=model&limit=1`)).totals;
-    parts.push(element("h3", { textContent: "Usage of the last 30 days" }), facts([["Requests", count(usage.requests)], ["Prompt tokens", count(usage.prompt_tokens)], ["Generated tokens", count(usage.completion_tokens)]]));
+    parts.push(element("h3", { textContent: "Usage of the last 30 days" }), facts([["Requests", count(usage.requests)], ["Prompt tokens", count(usage.prompt_tokens)], ["Completion tokens", count(usage.completion_tokens)]]));
   }
   if (may("quotas")) {
     const quotas = (await call("GET", `/admin/quotas?scope_kind=user&scope_id=${user.id}`)).data;
