@@ -9,9 +9,9 @@ from toolkit.errors import ConvertError
 
 
 def test_a_library_s_error_names_the_model() -> None:
-    with pytest.raises(ConvertError, match="m cannot be converted: KeyError: 'heads'"):
-        with refusing("m cannot be converted"):
-            raise KeyError("heads")
+    said = "m cannot be converted: KeyError: 'heads'"
+    with pytest.raises(ConvertError, match=said), refusing("m cannot be converted"):
+        raise KeyError("heads")
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,6 @@ def test_a_library_s_error_names_the_model() -> None:
     ],
 )
 def test_a_full_disk_is_not_the_model_s_fault(error: Exception) -> None:
-    with pytest.raises(OSError, match=r"No space|quota") as full:
-        with refusing("m cannot be converted"):
-            raise error
+    with pytest.raises(OSError, match=r"No space|quota") as full, refusing("m cannot be converted"):
+        raise error
     assert full.value.errno in {errno.ENOSPC, errno.EDQUOT}
