@@ -12,24 +12,24 @@ from importlib import import_module
 from frontend.process.streams import drop_output, open_closed_streams
 
 _SERVER = {
-    "serve": "serve the gateway, which is also what happens without a command",
-    "check": "check the settings, the key file and the database, and start nothing",
+    "serve": "start the gateway (the default command)",
+    "check": "check the settings, the key file and the database, and exit",
 }
 _COMMANDS = {
-    "audit": "check the chain of admin events",
+    "audit": "verify the hash chain of admin events",
     "backends": "register, list, drain and delete upstreams",
-    "backup": "write the database into a file",
+    "backup": "back up the database to a file",
     "credits": "show and grant credits",
     "groups": "create, list, edit and delete groups",
-    "key-requests": "decide on requests for keys",
+    "key-requests": "approve and refuse requests for keys",
     "keys": "create, list, edit, rotate and revoke the keys of callers",
-    "migrate": "bring the database's tables to the revision of this release",
+    "migrate": "migrate the database to the revision of this release",
     "models": "list, load and unload the models of the upstreams; canaries",
     "organisations": "create, list, rename and delete organisations",
-    "plans": "create and edit plans, and give them to users and groups",
+    "plans": "create, edit and assign plans",
     "prices": "edit the price table",
     "quotas": "limit organisations, groups, users and keys",
-    "restore": "replace what the database holds by a backup",
+    "restore": "restore the database from a backup",
     "roles": "create, list, edit and delete roles",
     "seed": "create a demonstration organisation",
     "users": "create, list, edit and delete users",
@@ -93,9 +93,10 @@ def _help() -> str:
     lines = [f"  {name:<{width}}  {text}\n" for name, text in commands.items()]
     return (
         "usage: triton-gateway [COMMAND] [OPTION ...]\n\n"
-        f"The gateway in front of Triton, and its accounts.\n\ncommands:\n{''.join(lines)}\n"
-        "`triton-gateway COMMAND --help` lists the options of a command; those of `serve` are the"
-        " gateway's settings.\n"
+        "Runs the gateway in front of Triton and manages its"
+        f" accounts.\n\ncommands:\n{''.join(lines)}\n"
+        "`triton-gateway COMMAND --help` lists the options of a command; the options of `serve`"
+        " are the gateway's settings.\n"
     )
 
 

@@ -182,7 +182,7 @@ def _refusal(asked: str, members: Sequence[Member], able: Sequence[Member]) -> G
         if one not in able and (len(members) == 1 or one.registry.match(spelled) is not None):
             return NotSupported(
                 f"the upstream '{one.name}' ({one.placing.engine}) does not load or unload models"
-                " for this gateway; that is done at the server itself",
+                " for this gateway; load and unload them at the server",
                 param="upstream",
             )
     where = f"the upstream '{members[0].name}' has no" if len(members) == 1 else "no upstream has a"

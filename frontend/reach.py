@@ -43,7 +43,7 @@ class Reach:
                 async with asyncio.timeout(_RESOLVE_S):
                     found = await self.resolve(server.host, server.port)
             except (OSError, TimeoutError):
-                raise BadAddress("has a host whose name cannot be resolved") from None
+                raise BadAddress("has a host name that cannot be resolved") from None
         if not found or not all(map(self.allows, found)):
             raise BadAddress(
                 "is at an address that is not public; the operator allows private networks by the"

@@ -195,9 +195,9 @@ def _activity(path: Path) -> bytes:
 def _admission(settings: Settings) -> str:
     """Who may use the gateway, for the log."""
     if settings.keys_are_required:
-        return "every request needs a key; `triton-gateway keys create` makes one"
+        return "every request needs a key; `triton-gateway keys create` creates one"
     if settings.open_to_network:
-        return f"open mode: everyone who reaches {settings.host} can use the models without a key"
+        return f"open mode: everyone who can reach {settings.host} can use the models without a key"
     return (
         "open mode: every program on this machine can use the models without a key;"
         " --require-keys changes that"

@@ -26,7 +26,10 @@ def check_url(url: str) -> None:
         return
     if parts.scheme == "http" and _is_loopback(parts.hostname or ""):
         return
-    raise SourceError(f"'{shown(url)}' is not https", hint="weights come over https only")
+    raise SourceError(
+        f"'{shown(url)}' is not https",
+        hint="use an https address; weights are downloaded over https only",
+    )
 
 
 def _is_loopback(host: str) -> bool:

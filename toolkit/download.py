@@ -174,7 +174,7 @@ class _Transfer:
         if self._remote.size is not None and expected not in (None, self._remote.size):
             raise SourceError(
                 f"{shown(self._remote.url)} has {expected} bytes, expected {self._remote.size}",
-                hint="the file has changed at its source",
+                hint="the file has changed at its source; run the command again",
             )
         if not self._checked:
             self._version.keep(answer)
@@ -186,7 +186,7 @@ class _Transfer:
             part.flush()
             self._step.advance(len(chunk))
             if self._remote.size is not None and part.tell() > self._remote.size:
-                raise SourceError(f"{shown(self._remote.url)} sends more than it said")
+                raise SourceError(f"{shown(self._remote.url)} sent more bytes than it announced")
         # http.client's read1 ends without an error where the line breaks before Content-Length
         if expected is not None and part.tell() < expected:
             raise http.client.IncompleteRead(b"", expected - part.tell())
@@ -197,7 +197,7 @@ class _Transfer:
         kind = answer.headers.get_content_type()
         if kind == "text/html" and not (self._remote.sha256 or self._remote.git_sha1):
             raise SourceError(
-                f"{shown(self._remote.url)} is a web page, not a file of weights",
+                f"{shown(self._remote.url)} is a web page, not a weights file",
                 hint="name the file's own address (on the Hub …/resolve/main/FILE), or hf:ORG/NAME",
             )
 
@@ -218,8 +218,8 @@ class _Transfer:
                 raise SourceError(
                     f"{shown(self._remote.url)} has the {kind} digest {actual}, "
                     f"expected {expected}",
-                    hint="what came was removed; run again, and if it stays so, do not trust the "
-                    "source or the network",
+                    hint="the download was removed; run the command again, and if the digest "
+                    "differs again, do not trust the source or the network",
                 )
 
 
@@ -265,7 +265,9 @@ def _total(answer: Any, have: int) -> int | None:
         match = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", answer.headers.get("Content-Range", ""))
         # appended at another place the bytes would make a file of the right length
         if match is None or int(match[1]) != have:
-            raise http.client.HTTPException("the answer holds another range than was asked for")
+            raise http.client.HTTPException(
+                "the server sent a different range than the requested one"
+            )
         return int(match[2])
     length = answer.headers.get("Content-Length")
     return int(length) if length and length.isdigit() else None
@@ -279,8 +281,8 @@ def _may_pass(error: BaseException) -> bool:
 def _refusal(url: str, error: BaseException) -> SourceError:
     if isinstance(error, urllib.error.HTTPError):
         hints = {
-            401: "the source wants credentials: for the Hub, set HF_TOKEN",
-            403: "the credentials may not read it: for the Hub, accept the model's terms there",
+            401: "the source requires credentials: for the Hub, set HF_TOKEN",
+            403: "the credentials do not give access: for the Hub, accept the model's terms there",
             404: "check the name and the revision",
         }
         return SourceError(

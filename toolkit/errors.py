@@ -1,7 +1,7 @@
 """What the toolkit raises on purpose. `cli` prints message and hint, and exits with `exit_code`.
 
 ToolkitError
-├── UsageError        a command was used in a wrong way, as with options that exclude each other
+├── UsageError        a command was used in a wrong way, as with options that cannot be combined
 ├── SpecError         models.yaml is wrong: all findings at once, each with its line and field
 │   └── BuildError    what models.yaml asks for cannot be built: all models at once
 ├── SourceError       weights cannot be found, fetched or verified

@@ -52,7 +52,8 @@ def fetch_wheel(
         kept[0].unlink()
         raise SourceError(
             f"{kept[0].name} has SHA-256 {actual}, expected {sha256}",
-            hint="the file was removed; run again, and if it stays so, do not trust the registry",
+            hint="the file was removed; run the command again, and if the digest differs again,"
+            " do not trust the registry",
         )
     return kept[0]
 

@@ -64,7 +64,7 @@ class Attempts:
                 self.names.forgive(pair)
             wait_s = max(wait_s, address_s)
         if wait_s > _MAX_WAIT_S or (wait_s > 0 and self._waiting >= _MAX_WAITING):
-            text = "too many attempts to sign in; wait and try again"
+            text = "too many sign-in attempts; wait and try again"
             raise RateLimited(text, wait_us=int(wait_s * 1e6), code="too_many_failures")
         await self._wait(wait_s)
         return Attempt(False, ((self.names, pair), (self.addresses, subject)))

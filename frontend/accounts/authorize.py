@@ -93,7 +93,9 @@ class Authorizer:
         if self.open:  # clients of an open gateway send made-up keys, because their SDK wants one
             return ANONYMOUS
         if not secret:
-            raise Unauthorized("an API key is required: 'Authorization: Bearer KEY'")
+            raise Unauthorized(
+                "an API key is required; send it in the header 'Authorization: Bearer KEY'"
+            )
         raise self._refusal(attempt, credential)
 
     async def _find(self, credential: Credential, attempt: Attempt) -> Caller | None:
@@ -127,8 +129,8 @@ class Authorizer:
             return caller
         if not is_csrf(token, presented_csrf(attempt.headers)):
             raise Forbidden(
-                "a request with the cookie of a session needs the header 'X-CSRF-Token', as the"
-                " gateway's own pages send it",
+                "a request with a session cookie needs the header 'X-CSRF-Token', which the"
+                " gateway's own pages send",
                 param="x-csrf-token",
                 code="csrf_token_missing",
             )
@@ -147,23 +149,27 @@ def require(caller: Caller, permission: Permission) -> None:
     """Raises Forbidden for a caller without the permission."""
     if not allows(caller.role, permission):
         raise Forbidden(
-            f"this requires a key whose role has the permission '{permission.value}', as 'admin'"
-            " does; ask the operator for one"
+            f"this requires a key whose role has the permission '{permission.value}', such as"
+            " 'admin'; ask the operator for one"
         )
 
 
 def _check_scope(caller: Caller, attempt: Attempt) -> None:
     if not allows_endpoint(caller.scope, attempt.path):
-        raise Forbidden("this API key is limited to other routes", code="endpoint_not_allowed")
+        raise Forbidden(
+            "this API key may not be used for this route; use a key without this limit",
+            code="endpoint_not_allowed",
+        )
     if caller.scope.networks is not None and not allows_source(caller.scope, attempt.source()):
         raise Forbidden(
-            f"this API key may not be used from '{attempt.source()[:60]}'",
+            f"this API key may not be used from '{attempt.source()[:60]}'; use a key without this"
+            " limit",
             code="source_not_allowed",
         )
 
 
 def _too_many(wait_s: float) -> RateLimited:
-    text = "too many attempts with invalid API keys"
+    text = "too many attempts with invalid API keys; wait and try again"
     return RateLimited(text, wait_us=int(wait_s * 1e6), code="too_many_failures")
 
 

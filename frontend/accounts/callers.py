@@ -172,7 +172,7 @@ class Callers:
                 number = await store.change_number(rows)
                 owned = await store.find_owned(rows, public_id)
         except TimeoutError:
-            raise StoreUnavailable("a read of a key took too long") from None
+            raise StoreUnavailable("reading a key took too long") from None
         self._number, self._confirmed_s = number, max(started_s, self._confirmed_s)
         caller = None if owned is None else caller_of(public_id, owned)
         entry = _Entry(owned, caller, number, started_s)
@@ -195,7 +195,11 @@ class Callers:
             except (StoreUnavailable, TimeoutError) as error:
                 if reachable:
                     reason = getattr(error, "reason", "it does not answer")
-                    _log.error("cannot read keys; known ones work for a minute: %s", reason)
+                    _log.error(
+                        "API keys cannot be read; keys that were read before stay valid for a"
+                        " minute: %s",
+                        reason,
+                    )
                 reachable = False
             await asyncio.sleep(CHECK_S)
 

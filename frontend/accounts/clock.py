@@ -43,7 +43,9 @@ class Clock:
             self._differs_since_us = None
         elif self._differs_since_us is None:
             self._differs_since_us = steady_us
-            text = "the clock of this machine jumped by %.1f s; limits follow it in a minute"
+            text = (
+                "the system clock was changed by %.1f s; limits use the new time after one minute"
+            )
             _log.warning(text, difference_us / 1e6)
         elif steady_us - self._differs_since_us >= _PATIENCE_US:
             self._offset_us += difference_us

@@ -105,7 +105,7 @@ class Ledger:
         """Reserves in every limit at once. Raises RateLimited, QuotaExceeded, StoreUnavailable."""
         owner, now_us = hold.row.owner, self.clock()
         if hold.is_offline:
-            raise StoreUnavailable("the request was granted while the database was away")
+            raise StoreUnavailable("the request was granted while the database was not available")
         # before anything costs a read of the database
         self._refused.check(owner, now_us)
         if self.shared is None:

@@ -79,8 +79,8 @@ class Pipeline:
                 self._lost(error)
                 await asyncio.sleep(_PROBE_S)
             except Exception:
-                _log.exception("a call of Redis failed")
-                self._fail(StoreUnavailable("a call of Redis failed"))
+                _log.exception("a call to Redis failed")
+                self._fail(StoreUnavailable("a call to Redis failed"))
                 await asyncio.sleep(_PROBE_S)
 
     async def end(self, task: "asyncio.Task[None]") -> None:
@@ -101,7 +101,7 @@ class Pipeline:
             self._epoch = ""  # nobody knows what Redis has forgotten meanwhile
             await self._call([])
             self.is_away = False
-            _log.warning("Redis answers: limits are counted together again")
+            _log.warning("Redis is available again: the gateways count limits together again")
         if self.clock() - self._renewed_us >= _RENEW_US:
             await self._call(self.leases())
             self._renewed_us = self.clock()
@@ -127,7 +127,7 @@ class Pipeline:
         first = [*self.used(), *self.leases()]
         again = await self.counters.run(replies.epoch, [*first, *steps])
         if again.epoch != replies.epoch:
-            raise StoreUnavailable("Redis was emptied twice within a moment")
+            raise StoreUnavailable("Redis lost its data twice in a short time")
         self._epoch = again.epoch
         return again.values[len(first) :]
 

@@ -89,7 +89,7 @@ class Refused:
         limit = self._limit(owner)
         if left(limit, counter, now_us) < 1:
             raise RateLimited(
-                f"more than {self.most} requests were refused within a minute",
+                f"more than {self.most} requests were refused within a minute; wait and try again",
                 wait_us=reset_us(limit, counter, now_us, 1),
             )
 

@@ -60,7 +60,7 @@ def _check_count(field: str, given: Sequence[str]) -> None:
     if not given:
         raise ValueError(f"'{field}' must not be empty; leave it out for a key without this limit")
     if len(given) > MAX_PATTERNS:
-        raise ValueError(f"'{field}' has {len(given)} entries, at most {MAX_PATTERNS} are allowed")
+        raise ValueError(f"'{field}' has {len(given)} entries; at most {MAX_PATTERNS} are allowed")
 
 
 def allows_model(scope: Scope, names: Iterable[str]) -> bool:

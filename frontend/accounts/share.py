@@ -48,7 +48,10 @@ class Share:
         if isinstance(answer, Refusal):
             limit = whole[answer.limit.key]
             if answer.wait_us is None and answer.needed <= limit.amount:
-                raise StoreUnavailable("Redis is away, and the request is more than a share")
+                raise StoreUnavailable(
+                    "Redis is not available, and the request exceeds this gateway's share of the"
+                    " limit"
+                )
             return replace(answer, limit=limit), ()
         if isinstance(answer, Tight):
             return answer, ()

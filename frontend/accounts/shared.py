@@ -171,7 +171,7 @@ class Shared:
         return [["renew", rows]] if rows else []
 
     def _lost(self, error: StoreUnavailable) -> None:
-        text = "Redis is not available; this gateway gives 1/%d of each limit meanwhile: %s"
+        text = "Redis is not available; until it is, this gateway uses 1/%d of each limit: %s"
         _log.error(text, self.share.parts, error.reason)
 
 

@@ -281,7 +281,7 @@ class Writer:
         if self._isolates and settles:
             self._settles.remove(settles[0])
             text, request_id = (
-                "not settled, its reservation will be swept: %s",
+                "a request could not be settled; its reservation is released later: %s",
                 settles[0].row.request_id,
             )
             _log.error(text, request_id, extra={"id": request_id})

@@ -90,11 +90,11 @@ class BucketArtifacts(Artifacts):
                 await self.send(store)
             except (ObjectsUnavailable, StoreUnavailable, OSError) as error:
                 if wait_s == _PERIOD_S:
-                    _log.warning("artifacts of the audit wait: %s", _reason(error))
+                    _log.warning("audit artifacts are waiting for the bucket: %s", _reason(error))
                 wait_s = min(2 * wait_s, _MOST_S)
             else:
                 if wait_s > _PERIOD_S:
-                    _log.info("artifacts of the audit are sent again")
+                    _log.info("audit artifacts are sent to the bucket again")
                 wait_s = _PERIOD_S
 
     async def send(self, store: AuditStore) -> None:

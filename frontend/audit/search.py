@@ -57,7 +57,7 @@ class Search:
             except ObjectsUnavailable as error:
                 raise StoreUnavailable(f"the bucket of artifacts: {error}") from None
             except ObjectChanged:
-                text = "the artifact was changed outside of the gateway: it has another SHA-256"
+                text = "the artifact was changed outside the gateway: its SHA-256 is different"
                 raise NotFound(text) from None
             return None if content is None else (media_type, content)
         return None

@@ -146,7 +146,9 @@ class Writer:
             try:
                 await self.flush()
             except StoreUnavailable as error:
-                _log.warning("%d audit records wait: %s", self.backlog, error.reason)
+                _log.warning(
+                    "%d audit records are waiting to be written: %s", self.backlog, error.reason
+                )
                 await asyncio.sleep(_RETRY_S)
                 self._wake.set()
 

@@ -177,7 +177,7 @@ def _check(line: bytes | None, endpoint: str, bounds: LineBounds, number: int) -
         problem = "'body.model' is required"
         raise _LineInvalid("missing_required_parameter", problem, number, "body.model")
     if body.get("stream"):
-        problem = "'body.stream' must not be true: answers are written whole"
+        problem = "'body.stream' must not be true: answers of batches are not streamed"
         raise _LineInvalid("unsupported_parameter", problem, number, "body.stream")
     return custom_id
 

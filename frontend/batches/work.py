@@ -29,7 +29,8 @@ _PAUSES_S = (1, 2, 4, 8, 15, 30, 60, 60, 60, 60)
 """Before a request that met a busy server, or a model that is being loaded, is tried again."""
 _LOOK_S = 1.0
 _FULL = LineError(
-    "storage_limit_exceeded", "the files of your account reached their maximum; delete some"
+    "storage_limit_exceeded",
+    "your files have reached their maximum total size; delete some of them",
 )
 
 

@@ -25,12 +25,13 @@ def main(arguments: Sequence[str]) -> int:
     invalid arguments, 3 for a chain that is broken."""
     parser = Parser(prog="triton-gateway audit", description="Check the audit.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    text = "check the chain of admin events"
+    text = "verify the hash chain of admin events"
     command = commands.add_parser(
         "verify",
         help=text,
-        description=f"{text.capitalize()}, and name the first broken link. Exit codes: 0: the chain"
-        " is whole; 1: the database cannot be read; 2: invalid arguments; 3: the chain is broken.",
+        description=f"{text.capitalize()}, and report the first broken link. Exit codes: 0: the"
+        " chain"
+        " is intact; 1: the database cannot be read; 2: invalid arguments; 3: the chain is broken.",
     )
     command.add_argument(
         "--head",
@@ -75,7 +76,7 @@ def _json(result: "Verification") -> str:
 
 def _text(result: "Verification") -> str:
     if (broken := result.broken) is None:
-        return f"The chain is whole: {result.events} events, head {result.head}"
+        return f"The chain is intact: {result.events} events, head {result.head}"
     return f"The chain is broken at event {_named(broken)}: {broken.reason}"
 
 

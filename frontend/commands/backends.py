@@ -36,37 +36,55 @@ def main(arguments: Sequence[str]) -> int:
     parser, commands = parser_of("backends", "Register, list, drain and delete upstreams.")
     add_command(commands, "list", "list the registered upstreams", _list)
     register = add_command(commands, "register", "register an upstream", _register)
-    register.add_argument("name", help="what metrics, prices and logs call it")
-    register.add_argument("url", help="HOST:PORT of a Triton's gRPC, else an http: or https: URL")
-    register.add_argument("--engine", default="triton", help="what it runs (default: triton)")
-    register.add_argument("--max-concurrent", type=int, help="requests that run there at once")
-    register.add_argument("--max-num-seqs", type=int, help="the engine's own limit of requests")
+    register.add_argument("name", help="its name in metrics, prices and logs")
+    register.add_argument(
+        "url", help="HOST:PORT of Triton's gRPC, or the http: or https: URL of another server"
+    )
+    register.add_argument("--engine", default="triton", help="its engine (default: triton)")
+    register.add_argument(
+        "--max-concurrent", type=int, help="maximum number of concurrent requests"
+    )
+    register.add_argument(
+        "--max-num-seqs", type=int, help="the engine's own limit of concurrent requests"
+    )
     register.add_argument("--gpu-memory-gb", type=float, help="memory of its GPUs in GiB")
-    register.add_argument("--priority", type=int, default=0, help="1 adds 10 points to its score")
-    register.add_argument("--external", action="store_true", help="prompts leave the site")
-    register.add_argument("--group", dest="groups", action="append", help="id of a group; repeat")
+    register.add_argument(
+        "--priority", type=int, default=0, help="each 1 adds 10 points to its score"
+    )
+    register.add_argument(
+        "--external", action="store_true", help="prompts sent to it leave the site"
+    )
+    register.add_argument(
+        "--group", dest="groups", action="append", help="id of a group that may use it; repeatable"
+    )
     _add_labels(register)
-    register.add_argument("--api-key-env", help="variable with the key; ends with _API_KEY")
-    register.add_argument("--api-key-file", help="file with the key in the gateway's backend_keys")
+    register.add_argument("--api-key-env", help="environment variable with its key: NAME_API_KEY")
+    register.add_argument("--api-key-file", help="file with its key, in the folder 'backend_keys'")
     change = add_command(commands, "set", "change a registered upstream", _set)
     change.add_argument("backend", help="its name or id")
-    change.add_argument("--max-concurrent", type=_count, help="requests at once, or 'none'")
+    change.add_argument(
+        "--max-concurrent", type=_count, help="maximum number of concurrent requests, or 'none'"
+    )
     change.add_argument("--max-num-seqs", type=_count, help="the engine's own limit, or 'none'")
     change.add_argument("--gpu-memory-gb", type=float, help="memory of its GPUs in GiB")
-    change.add_argument("--priority", type=int, help="1 adds 10 points to its score")
+    change.add_argument("--priority", type=int, help="each 1 adds 10 points to its score")
     flags = argparse.BooleanOptionalAction
-    change.add_argument("--external", action=flags, help="whether prompts leave the site")
+    change.add_argument(
+        "--external", action=flags, help="whether prompts sent to it leave the site"
+    )
     change.add_argument("--enabled", action=flags, help="whether it gets requests")
-    change.add_argument("--group", dest="groups", action="append", help="id of a group; repeat")
+    change.add_argument(
+        "--group", dest="groups", action="append", help="id of a group that may use it; repeatable"
+    )
     _add_labels(change)
-    change.add_argument("--api-key-env", help="variable with the key; ends with _API_KEY")
-    change.add_argument("--api-key-file", help="file with the key in the gateway's backend_keys")
+    change.add_argument("--api-key-env", help="environment variable with its key: NAME_API_KEY")
+    change.add_argument("--api-key-file", help="file with its key, in the folder 'backend_keys'")
     change.add_argument("--revision", help="change nothing unless this is its revision")
     texts = {
-        "enable": "let it have requests again",
-        "disable": "take it out of use; running requests end",
+        "enable": "send it requests again",
+        "disable": "send it no new requests and hide its models",
         "drain": "send it no new requests",
-        "refresh": "look up its name, read its key and connect again",
+        "refresh": "resolve its name, read its key and connect again",
         "delete": "drain it, then delete it",
     }
     for name, text in texts.items():
@@ -82,7 +100,7 @@ def main(arguments: Sequence[str]) -> int:
 def _add_labels(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--label", dest="labels", action=_Label, metavar="NAME=VALUE",
-        help="a label, such as region=eu; repeat for several",
+        help="a label, such as region=eu; repeatable",
     )  # fmt: skip
 
 

@@ -16,8 +16,8 @@ def main(arguments: Sequence[str]) -> int:
     """Runs the command; returns its exit code: 0, 1 when it failed, 2 for invalid arguments."""
     parser = Parser(
         prog="triton-gateway backup",
-        description="Write the database into a file, also while gateways run. The file holds"
-        " digests of keys and passwords, and stored answers: it is readable only by you.",
+        description="Back up the database to a file; gateways can keep running. The file"
+        " contains digests of keys and passwords, and stored answers, so only you can read it.",
     )
     parser.add_argument("file", type=Path, help="the file to write")
     parser.add_argument("--force", action="store_true", help="replace a file that exists")

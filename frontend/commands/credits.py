@@ -27,9 +27,11 @@ def main(arguments: Sequence[str]) -> int:
     """Runs `credits`; returns its exit code."""
     parser, commands = parser_of("credits", "Show and grant credits.")
     show = add_command(commands, "show", "show a holder's balances", _show_credits)
-    grant = add_command(commands, "grant", "grant credits, or take them back (below 0)", _grant)
+    grant = add_command(
+        commands, "grant", "grant credits; a negative amount takes them back", _grant
+    )
     grant.add_argument("credits", type=number, help="how many; below 0: taken back")
-    grant.add_argument("--note", default="", help="why, for the ledger")
+    grant.add_argument("--note", default="", help="the reason, for the ledger")
     for each in (show, grant):
         add_holder(each, keys=False, required=True)
     return run_command(parser.parse_args(arguments))

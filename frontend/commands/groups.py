@@ -50,7 +50,9 @@ def main(arguments: Sequence[str]) -> int:
 
 def _add_policies(command: argparse.ArgumentParser) -> None:
     command.add_argument(
-        "--audit", choices=("none", "metadata", "full"), help="what the audit keeps of its requests"
+        "--audit",
+        choices=("none", "metadata", "full"),
+        help="what the audit keeps about its requests",
     )
     command.add_argument(
         "--audit-strict",

@@ -25,17 +25,17 @@ _REQUEST = ("id", "status", "name", "email", "reason")
 
 def main(arguments: Sequence[str]) -> int:
     """Runs `triton-gateway key-requests`; returns its exit code."""
-    parser, commands = parser_of("key-requests", "Decide on requests for keys.")
+    parser, commands = parser_of("key-requests", "Approve and refuse requests for keys.")
     listed = add_command(commands, "list", "list requests", _list_requests)
     text = "default: pending"
     listed.add_argument("--status", default="pending", choices=KEY_REQUEST_STATUSES, help=text)
     approve = add_command(commands, "approve", "make the account and enable its key", _approve)
-    approve.add_argument("--name", help="the account's name, if not as requested")
+    approve.add_argument("--name", help="the account's name (default: the requested one)")
     approve.add_argument("--role", default=DEFAULT_ROLE, help=f"default: {DEFAULT_ROLE}")
     approve.add_argument("--group", help="the group, by name or id (default: 'default')")
     add_limits(approve)
     refuse = add_command(commands, "refuse", "refuse a request", _refuse)
-    refuse.add_argument("--note", default="", help="what the applicant is shown")
+    refuse.add_argument("--note", default="", help="the reason, which the applicant sees")
     for each in (approve, refuse):
         each.add_argument("request", help="the request's id")
     return run_command(parser.parse_args(arguments))

@@ -45,7 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     add_commands(commands)
     listed = add_list(commands)
     listed.add_argument("-f", "--file", type=Path, help="list this key file instead")
-    add = _command(commands, "add", "create a key in a key file and print it this once")
+    add = _command(commands, "add", "create a key in a key file and print it once")
     add.add_argument("name", help="the key's owner; appears in the gateway's log")
     add.add_argument(
         "--role",

@@ -48,12 +48,13 @@ def main(arguments: Sequence[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="triton-gateway migrate",
-        description="Bring the database's tables to the revision that this release needs. Stop the"
-        " gateways before, and make a backup: `triton-gateway backup`.",
+        description="Migrate the database to the revision that this release needs. Stop the"
+        " gateways"
+        " and make a backup first: `triton-gateway backup`.",
     )
     what = parser.add_mutually_exclusive_group()
     what.add_argument(
-        "--check", action="store_true", help="change nothing; exit with 3 if there is work to do"
+        "--check", action="store_true", help="change nothing; exit with 3 if a migration is needed"
     )
     what.add_argument(
         "--down",

@@ -40,31 +40,39 @@ _WAIT_S = 3600.0
 def main(arguments: Sequence[str]) -> int:
     """Runs `triton-gateway models`; returns its exit code."""
     parser, commands = parser_of("models", "List, load and unload the models of the upstreams.")
-    add_command(commands, "list", "list the models, and how each upstream has them", _list)
-    texts = {"load": "load a model, or what changed of it", "unload": "unload a model"}
+    add_command(commands, "list", "list the models and their state at each upstream", _list)
+    texts = {"load": "load a model, or load its changes", "unload": "unload a model"}
     for name, text in texts.items():
         command = add_command(commands, name, text, _change)
         command.add_argument("model", help="its name or an alias")
-        command.add_argument("--upstream", help="only there (default: everywhere)")
+        command.add_argument("--upstream", help="only at this upstream (default: all)")
         command.set_defaults(action=name)
-    canary = commands.add_parser("canary", help="let several models share the requests for a name")
+    canary = commands.add_parser(
+        "canary", help="split the requests for a name between several models"
+    )
     _add_canaries(canary.add_subparsers(required=True, metavar="COMMAND"))
     return run_command(parser.parse_args(arguments))
 
 
 def _add_canaries(commands: Any) -> None:
-    add_command(commands, "list", "list the names that several models share", _list_canaries)
-    text = "create a canary, or change the one that the name has"
+    add_command(commands, "list", "list the canaries", _list_canaries)
+    text = "create or change a canary"
     change = add_command(commands, "set", text, _set_canary)
     change.add_argument("model", help="the name that clients ask for")
     change.add_argument(
         "targets", nargs="*", type=_target, metavar="MODEL=PERCENT",
-        help="the models and their shares, 100 together; the first one is the stable one",
+        help="the models and their shares, which add up to 100; the first is the stable model",
     )  # fmt: skip
-    change.add_argument("--sticky", choices=("user", "session"), help="who stays at one model")
-    change.add_argument("--max-error-percent", type=int, help="above it a model is withdrawn")
-    change.add_argument("--min-requests", type=int, help="before that is decided")
-    promote = add_command(commands, "promote", "give one model all requests", _promote)
+    change.add_argument(
+        "--sticky", choices=("user", "session"), help="what always gets the same model"
+    )
+    change.add_argument(
+        "--max-error-percent", type=int, help="error rate above which a model is withdrawn"
+    )
+    change.add_argument(
+        "--min-requests", type=int, help="requests needed before the error rate counts"
+    )
+    promote = add_command(commands, "promote", "send all requests to one model", _promote)
     promote.add_argument("model", help="the name that clients ask for")
     promote.add_argument("target", help="the model that gets them")
     end = add_command(commands, "delete", "end a canary", _delete_canary)

@@ -43,8 +43,8 @@ def main(arguments: Sequence[str]) -> int:
     delete = add_command(commands, "delete", "delete a plan without subscribers", _delete_plan)
     for each in (show, edit, delete):
         each.add_argument("plan", help="the plan's name or id")
-    add_command(commands, "subscriptions", "list who has which plan", _list_subscriptions)
-    subscribe = add_command(commands, "subscribe", "give a plan, or change it", _subscribe)
+    add_command(commands, "subscriptions", "list subscriptions", _list_subscriptions)
+    subscribe = add_command(commands, "subscribe", "assign or change a plan", _subscribe)
     subscribe.add_argument("plan", help="the plan's name or id")
     add_holder(subscribe, keys=False, required=True)
     end = add_command(commands, "end", "end a subscription; its credits expire", _end)

@@ -32,12 +32,14 @@ def main(arguments: Sequence[str]) -> int:
     add_command(commands, "list", "list prices", _list_prices)
     create = add_command(commands, "create", "set the prices of a model from now on", _add_price)
     create.add_argument("model", help="the model, or '*' for all")
-    create.add_argument("--upstream", default="*", help="only where this upstream serves it")
+    create.add_argument(
+        "--upstream", default="*", help="only for requests that this upstream serves"
+    )
     for name in _PRICES:
         default = 1.0 if name == "credits" else 0.0
         create.add_argument(f"--{name}", type=number, default=default, help=f"default: {default:g}")
-    delete = add_command(commands, "delete", "delete prices; what was charged stays", _delete_price)
-    delete.add_argument("price", help="the id of the prices")
+    delete = add_command(commands, "delete", "delete prices; past charges are kept", _delete_price)
+    delete.add_argument("price", help="the id of the price")
     return run_command(parser.parse_args(arguments))
 
 

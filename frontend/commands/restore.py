@@ -16,14 +16,14 @@ def main(arguments: Sequence[str]) -> int:
     """Runs the command; returns its exit code: 0, 1 when it failed, 2 for invalid arguments."""
     parser = Parser(
         prog="triton-gateway restore",
-        description="Replace what the database holds by a backup, or change nothing if that fails."
-        " Stop the gateways before. A backup of SQLite can be restored into PostgreSQL, and vice"
+        description="Restore the database from a backup. If that fails, nothing is changed. Stop"
+        " the gateways first. A backup of SQLite can be restored into PostgreSQL, and vice"
         " versa.",
     )
     parser.add_argument("file", type=Path, help="a file of `triton-gateway backup`")
     what = parser.add_mutually_exclusive_group()
-    what.add_argument("--force", action="store_true", help="replace data that the database has")
-    what.add_argument("--check", action="store_true", help="only check that the file is whole")
+    what.add_argument("--force", action="store_true", help="replace existing data")
+    what.add_argument("--check", action="store_true", help="only check that the file is complete")
     add_options(parser)
     options = parser.parse_args(arguments)
     from frontend.store.backup import BackupError, restore_backup, verify_backup
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         header = verify_backup(options.file)
         if options.check:
-            sys.stdout.write(f"{options.file}: whole, revision {header['revision']}\n")
+            sys.stdout.write(f"{options.file}: complete, revision {header['revision']}\n")
             return 0
         location = location_of(options)
         # after the file was checked: a broken backup must not leave an empty database behind

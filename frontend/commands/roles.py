@@ -35,9 +35,11 @@ def main(arguments: Sequence[str]) -> int:
         each.add_argument("name", help="the role's name")
     known = ", ".join(GRANTABLE)
     create.add_argument("--weight", type=weight, default=1, help="share in the scheduler")
-    create.add_argument("--permission", action="append", default=[], help=f"repeat it: {known}")
+    create.add_argument("--permission", action="append", default=[], help=f"repeatable: {known}")
     edit.add_argument("--weight", type=weight, help="share in the scheduler")
-    edit.add_argument("--permission", action="append", help=f"all that it has then: {known}")
+    edit.add_argument(
+        "--permission", action="append", help=f"replaces its permissions; repeatable: {known}"
+    )
     return run_command(parser.parse_args(arguments))
 
 

@@ -37,13 +37,16 @@ def add_commands(commands: Any) -> None:
     create.add_argument("--name", default="", help="a name to recognize the key by")
     add_limits(create)
     rotate = add_command(
-        commands, "rotate", "replace a key; the old one works for a while", _rotate
+        commands, "rotate", "replace a key; the old one stays valid for the grace period", _rotate
     )
     rotate.add_argument(
-        "--grace", type=duration_s, default=DEFAULT_GRACE_S, help="as in 30m, 12h, 7d (default: 1d)"
+        "--grace",
+        type=duration_s,
+        default=DEFAULT_GRACE_S,
+        help="how long the old key stays valid, such as 30m, 12h or 7d (default: 1d)",
     )
     revoke = add_command(
-        commands, "revoke", "delete a key of the database; its usage stays", _revoke
+        commands, "revoke", "delete a key of the database; its usage is kept", _revoke
     )
     show = add_command(commands, "show", "show a key of the database, not its text", _show)
     edit = add_command(commands, "edit", "change what a key is limited to", _edit)
@@ -57,7 +60,9 @@ def add_commands(commands: Any) -> None:
     )
     taken.add_argument("source", metavar="FILE", type=Path, help="the key file")
     taken.add_argument(
-        "--role", default=DEFAULT_ROLE, help=f"of who is a 'user' there (default: {DEFAULT_ROLE})"
+        "--role",
+        default=DEFAULT_ROLE,
+        help=f"the role of owners that are 'user' there (default: {DEFAULT_ROLE})",
     )
 
 
@@ -89,18 +94,22 @@ def duration_s(text: str) -> int:
 def add_limits(parser: argparse.ArgumentParser) -> None:
     """Adds the options for what a key is limited to."""
     _add_scopes(parser)
-    text = "tokens in each period, as in 100000/month or 5000/12h (default: no budget of its own)"
+    text = "tokens in each period, such as 100000/month or 5000/12h (default: no budget)"
     parser.add_argument("--budget", type=budget, help=text)
 
 
 def _add_scopes(parser: argparse.ArgumentParser) -> None:
     for flag, text in (
-        ("--model", "a model that the key may use, '*' for any text; repeat it"),
-        ("--endpoint", "a route that the key may use, as in '/v1/*'; repeat it"),
-        ("--network", "an address or network that the key may be used from; repeat it"),
+        ("--model", "a model that the key may use, '*' for any text; repeatable"),
+        ("--endpoint", "a route that the key may use, such as '/v1/*'; repeatable"),
+        ("--network", "an address or network that the key may be used from; repeatable"),
     ):
         parser.add_argument(flag, action="append", help=text)
-    parser.add_argument("--expires-in", type=duration_s, help="as in 12h or 90d (default: never)")
+    parser.add_argument(
+        "--expires-in",
+        type=duration_s,
+        help="lifetime, such as 12h or 90d (default: it does not expire)",
+    )
 
 
 def new_key(options: argparse.Namespace, name: str) -> "NewKey":

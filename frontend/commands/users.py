@@ -45,7 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     edit.add_argument("--group", help="the group to move to, by name or id")
     disable = add_command(commands, "disable", "refuse all keys of a user", _disable)
     enable = add_command(commands, "enable", "accept the keys of a disabled user again", _enable)
-    delete = add_command(commands, "delete", "delete a user and all keys; usage stays", _delete)
+    delete = add_command(commands, "delete", "delete a user and all keys; usage is kept", _delete)
     password = add_command(
         commands, "password", "set a one-time password, print it, and end all sessions", _reset
     )

@@ -37,7 +37,9 @@ class LoginRoutes:
         """POST /login"""
         name, password, csrf = await self.forms.read(client, "name", "password")
         if not self.forms.is_ours(client, "form", csrf):
-            expired = InvalidRequest("this form has expired, or cookies are off: try again")
+            expired = InvalidRequest(
+                "this form has expired, or the browser refuses cookies; allow cookies and try again"
+            )
             await self._refuse(client, expired, name)
             return
         source = self.forms.source(request, client)

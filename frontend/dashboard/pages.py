@@ -32,7 +32,8 @@ _KINDS = {
 _SAFE = [(b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer")]
 PAGE = [*_SAFE, (b"content-security-policy", _POLICY.encode()), (b"cache-control", b"no-store")]
 _NOWHERE = (
-    "There is no page at this address. Check it for a typing error, or choose one of these pages."
+    "There is no page at this address. Check the address for typing mistakes, or choose one of"
+    " these pages."
 )
 _FILE = [*_SAFE, (b"cache-control", b"public, max-age=31536000, immutable")]
 

@@ -14,12 +14,11 @@ from frontend.http.origin import origin_of
 
 @dataclass(frozen=True, slots=True)
 class PlaygroundRoutes:
-    """`keyed`: every caller needs a key."""
+    """`public_url`: where the calls go; empty: as the client reached the gateway."""
 
-    keyed: bool
     public_url: str
 
     async def show(self, _: Request, client: Client) -> None:
         """GET /playground"""
         url = origin_of(client, self.public_url)
-        await respond(client, "playground.html", url=url, keyed=self.keyed)
+        await respond(client, "playground.html", url=url)

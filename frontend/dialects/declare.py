@@ -73,14 +73,15 @@ Stops = str | Annotated[list[str], Meta(max_length=MAX_STOPS)]
 Empty = Annotated[list[Any], Meta(max_length=0)]
 # fields that bodies of several dialects share, with what they mean
 TopP = Annotated[
-    Fraction | None, about("Samples from the likeliest tokens that have this probability.")
+    Fraction | None,
+    about("Sample from the most likely tokens whose probabilities add up to this value."),
 ]
 MinP = Annotated[
     Fraction | None,
-    about("Leaves out tokens below this fraction of the likeliest one's probability."),
+    about("Exclude tokens below this fraction of the most likely token's probability."),
 ]
 PresencePenalty = Annotated[
-    Penalty | None, about("Lowers the probability of tokens that have been used.")
+    Penalty | None, about("Lowers the probability of tokens that have already been used.")
 ]
 FrequencyPenalty = Annotated[
     Penalty | None, about("Lowers the probability of tokens by how often they have been used.")

@@ -130,7 +130,7 @@ def _check_members(
     elif isinstance(members[0], inspect.CustomType):
         raise refuse(path, "is not supported")
     elif any(isinstance(one, inspect.IntType) for one in members) and _is_huge(value):
-        raise refuse(path, f"exceeds 64 bits; it must be {_bounds(members[0])}")
+        raise refuse(path, f"does not fit into 64 bits; it must be {_bounds(members[0])}")
     else:
         must_be = extra.get("must_be") or _default_words(members)
         raise refuse(path, f"must be {must_be}, not {shown(value)}")
@@ -233,7 +233,7 @@ def _check_bounds(
             raise _wrong(path, extra) or _unsupported(path, value, extra, info.values)
     elif isinstance(info, inspect.IntType | inspect.FloatType):
         if (info.ge is not None and value < info.ge) or (info.le is not None and value > info.le):
-            raise refuse(path, f"is {value}, it must be {_bounds(widest)}")
+            raise refuse(path, f"is {value}; it must be {_bounds(widest)}")
     elif isinstance(info, inspect.StrType):
         if info.min_length is not None and len(value) < info.min_length:
             raise _wrong(path, extra) or refuse(path, "must not be empty")
@@ -258,6 +258,8 @@ def _bounds(info: inspect.Type) -> str:
     low, high = info.ge, info.le
     if low is None and high is None:
         return f"between {-(2**63)} and {2**63 - 1}"
+    if low == high:
+        return str(low)
     if high is None:
         return f"at least {low}"
     return f"at most {high}" if low is None else f"between {low} and {high}"

@@ -31,7 +31,7 @@ class FunctionBody(Body, kw_only=True):
     name: Annotated[str, about("1 to 128 letters, digits, '_', '-' or '.'.", missing=NAME_RULE)]
     description: Annotated[str | None, about("What the function does, for the model.")] = None
     parameters: Annotated[Object | None, about("The JSON schema of the arguments.")] = None
-    strict: Annotated[bool | None, about("Arguments always match the schema.")] = None
+    strict: Annotated[bool | None, about("Accepted: arguments always match the schema.")] = None
     cache_control: Annotated[Any, about("Accepted and not needed.")] = None
 
 
@@ -73,7 +73,7 @@ class ToolChoice(Body, kw_only=True):
     """The tool that the model must call, or those that it may call."""
 
     type: Annotated[
-        Literal["function", "allowed_tools"] | None, about("Which of the two it is.")
+        Literal["function", "allowed_tools"] | None, about("The kind of this entry.")
     ] = None
     function: Annotated[NamedFunction | None, about("The function to call.")] = None
     allowed_tools: Annotated[AllowedTools | None, about("The tools that may be called.")] = None
@@ -112,11 +112,11 @@ def _choose(choice: Any, functions: tuple[Function, ...]) -> tuple[Choice, tuple
         return choice or "auto", functions
     if choice.type != "allowed_tools":
         if choice.allowed_tools is not None:
-            raise refuse("tool_choice.allowed_tools", "needs the type 'allowed_tools'")
+            raise refuse("tool_choice.allowed_tools", "requires the type 'allowed_tools'")
         return Named(_name(choice.function, "tool_choice", functions)), functions
     given = choice.allowed_tools
     if choice.function is not None:
-        raise refuse("tool_choice.function", "needs the type 'function'")
+        raise refuse("tool_choice.function", "requires the type 'function'")
     if given is None:
         raise refuse("tool_choice.allowed_tools", "is required", code=MISSING)
     names = {

@@ -21,7 +21,7 @@ def require(path: str) -> InvalidRequest:
 def check_count(path: str, entries: list[Any] | tuple[Any, ...], most: int) -> None:
     """Raises InvalidRequest for a list that is too long."""
     if len(entries) > most:
-        raise refuse(path, f"has {len(entries)} entries, at most {most} are allowed")
+        raise refuse(path, f"has {len(entries)} entries; at most {most} are allowed")
 
 
 def shown(value: object) -> str:

@@ -27,7 +27,7 @@ class Permission(enum.Enum):
     SELF = "self"
     """Read the own account, and manage its keys."""
     USERS = "users"
-    """Manage users, and decide on requests for keys."""
+    """Manage users, and approve and refuse requests for keys."""
     GROUPS = "groups"
     """Manage organisations and groups."""
     ROLES = "roles"

@@ -28,7 +28,7 @@ class Sampling:
     thinking_budget: int | None = None
     """Tokens of reasoning at most."""
     logprobs: int | None = None
-    """Log probabilities of each token and of this many others."""
+    """Return log probabilities of each token and of this many alternatives."""
     prompt_logprobs: int | None = None
     extras: Mapping[str, Any] = field(default_factory=dict)
 

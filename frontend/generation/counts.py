@@ -58,7 +58,7 @@ class Counts:
     def check(self, event: Event) -> None:
         """Corrects the counts of an event. Raises BackendFailed for one that is not an event."""
         if not _is_event(event):
-            raise BackendFailed("the model's server sent an answer that cannot be read")
+            raise BackendFailed("the model server sent an answer that cannot be read")
         index, last = event.index, self._last
         if event.text:
             self._pieces[index] = self._pieces.get(index, 0) + 1

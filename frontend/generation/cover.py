@@ -129,7 +129,7 @@ class Cover:
         name = outcome.names.get("max_tokens", "max_tokens")
         left = "" if grant.lowered_by is None else f" of {subject_of(grant.lowered_by)}"
         outcome.warnings.append(
-            f"{name}: lowered to {each}, which is what the budget{left} has left"
+            f"{name}: lowered to {each}, because the budget{left} does not have more left"
         )
         return [_cut(one, each) for one in generations]
 

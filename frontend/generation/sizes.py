@@ -132,7 +132,7 @@ def _check(model: Model, size: int, param: str) -> None:
 def _check_total(size: int, most: int, param: str | None) -> None:
     if size > most:
         raise InvalidRequest(
-            f"the texts of the request have {size} bytes in all, at most {most} are allowed; send"
+            f"the texts of the request have {size} bytes in all; at most {most} are allowed; send"
             " fewer at a time",
             param=param,
             code="request_too_large",

@@ -189,7 +189,7 @@ class Structures:
             total += len(source)
             if len(source) > self._limits.size_bytes:
                 most = self._limits.size_bytes
-                raise refusal(use.path, f"has {len(source)} bytes, at most {most} are allowed")
+                raise refusal(use.path, f"has {len(source)} bytes; at most {most} are allowed")
             if total > self._limits.total_bytes:
                 most = self._limits.total_bytes
                 raise refusal(

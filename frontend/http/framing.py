@@ -86,7 +86,9 @@ class Framing:
             raise self._too_large()
         # one byte per chunk costs five more; a proportion allows for small chunks of honest clients
         if self._overhead_bytes > self.limits.head_bytes + self._body_bytes:
-            raise InvalidRequest("the body's chunks are too small", param="transfer-encoding")
+            raise InvalidRequest(
+                "the body's chunks are too small; send larger chunks", param="transfer-encoding"
+            )
 
     def repeated_head(self) -> Iterator[bytes]:
         """A head without an upgrade, whose body is framed in the same way."""

@@ -54,7 +54,7 @@ def check_head(
         return
     # RFC 9112 (section 6.1): such framing must be treated as faulty
     if version == "1.0":
-        problem = "a request of HTTP/1.0 cannot have a Transfer-Encoding"
+        problem = "an HTTP/1.0 request cannot have a Transfer-Encoding"
         raise InvalidRequest(problem, param="transfer-encoding")
     # `gzip, chunked` and the like: two readers may disagree about where the body ends
     if encoding.lower() != b"chunked":

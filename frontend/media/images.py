@@ -62,7 +62,7 @@ class Images:
         """The files in order. Raises InvalidRequest naming the first link that is refused."""
         if len(links) > self.bounds.count:
             raise InvalidRequest(
-                f"the request has {len(links)} images, at most {self.bounds.count} are allowed",
+                f"the request has {len(links)} images; at most {self.bounds.count} are allowed",
                 param=links[self.bounds.count].path,
             )
         # as much as they may become, since their size is known only once they are decoded

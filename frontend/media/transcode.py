@@ -72,7 +72,7 @@ def _open(file: bytes, limits: DecodeLimits) -> Image.Image:
         with Image.open(io.BytesIO(file), formats=FORMATS) as image:
             width, height = image.size
             if width * height > limits.pixels:
-                raise BadImage(f"has {width}x{height} pixels, at most {limits.pixels} are allowed")
+                raise BadImage(f"has {width}x{height} pixels; at most {limits.pixels} are allowed")
             # MPO is a JPEG with more pictures behind it, as phones write them
             if image.format in ("JPEG", "MPO") and _scans(file, limits.scans) > limits.scans:
                 raise BadImage(f"has more than {limits.scans} scans, which is the maximum")

@@ -20,6 +20,6 @@ def allow_connections(connections: int) -> int:
     if soft >= connections + _OTHER_FILES:
         return connections
     allowed = max(1, soft - _OTHER_FILES)
-    text = "the limit of open files (%d) allows %d connections instead of %d"
+    text = "the limit of open files (%d, `ulimit -n`) allows %d connections instead of %d; raise it"
     _log.warning(text, soft, allowed, connections)
     return allowed

@@ -69,8 +69,8 @@ class ImageRoutes:
         # an answer before the body is read would reach the client as a reset connection
         await client.discard(self.bounds.image_body.size_bytes)
         raise InvalidRequest(
-            f"{client.scope['path']} is not available: the models here draw only from a prompt;"
-            " send it to /v1/images/generations",
+            f"{client.scope['path']} is not available: the models here generate images only from"
+            " a prompt; send it to /v1/images/generations",
             code="unsupported_operation",
         )
 

@@ -91,8 +91,9 @@ class OllamaModelRoutes:
     async def refuse(self, _: Request, client: Client) -> None:
         """Whatever makes or moves a model's files: the toolkit does that."""
         raise NotSupported(
-            f"{client.scope['path'][:100]} is not available here: models are built by the operator"
-            " (toolkit build-repo) and loaded by name (/api/pull)"
+            f"{client.scope['path'][:100]} is not available here: the operator builds models"
+            " (toolkit"
+            " build-repo); /api/pull loads them by name"
         )
 
 

@@ -66,7 +66,9 @@ class ResponsesRoutes:
     async def retrieve(self, request: Request, client: Client) -> None:
         """GET /v1/responses/{id}"""
         if b"stream=true" in client.scope["query_string"]:
-            raise InvalidRequest("'stream' is not supported: the response is whole", param="stream")
+            raise InvalidRequest(
+                "'stream' is not supported for a stored response; leave it out", param="stream"
+            )
         response, _ = await self._stored(request, client.scope["path_params"]["id"], "id")
         await client.respond(response)
 
@@ -87,8 +89,8 @@ class ResponsesRoutes:
         """POST /v1/responses/{id}/cancel"""
         await self._stored(request, client.scope["path_params"]["id"], "id")
         raise InvalidRequest(
-            "only responses in the background can be cancelled, and there are none; close the"
-            " connection to end one",
+            "only background responses can be cancelled, and this server does not have any;"
+            " close the connection to end a response",
             code="unsupported_operation",
         )
 

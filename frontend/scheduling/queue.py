@@ -169,7 +169,7 @@ class Queue:
             raise _overloaded(f"{bounds.waiting} requests are already waiting", wait_s)
         if self._bytes + job.size_bytes > bounds.waiting_bytes:
             self.policy.remove(job, self.clock())
-            raise _overloaded("the waiting requests have too many bytes", wait_s)
+            raise _overloaded("the prompts of the waiting requests have too many bytes", wait_s)
 
     async def _wait(self, job: Job, timeout_s: float) -> None:
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -189,8 +189,8 @@ class Queue:
                 self._dispatch()
             if isinstance(error, TimeoutError):
                 raise BackendTimeout(
-                    "the request waited for a slot until its time was over; other requests were"
-                    " before it",
+                    "the request reached its time limit while it waited for a slot behind other"
+                    " requests",
                     code="queue_timeout",
                 ) from None
             raise

@@ -69,7 +69,7 @@ def check_cost(document: Document, path: str, limit: int) -> None:
         about = f"{count:,}" if count < 10**12 else "far too many"
         raise refusal(
             path,
-            f"takes {about} evaluations of one value, at most {limit:,} are allowed; use fewer"
+            f"takes {about} evaluations of one value; at most {limit:,} are allowed; use fewer"
             " references to the same schemas in 'anyOf', 'oneOf', 'allOf', 'not' and 'if'",
             "schema_too_complex",
         )

@@ -16,58 +16,61 @@ class AuditSettings(Group):
     audit: str = Field(
         default="metadata",
         pattern="^(none|metadata|full)$",
-        description="What is kept of the requests of groups without a policy of their own: `none`,"
-        " `metadata` (no text, only a digest), or `full` with prompts, answers and images.",
+        description="What the audit keeps about requests of groups without their own policy:"
+        " `none`,"
+        " `metadata` (a digest instead of texts), or `full` (prompts, answers and images).",
     )
     audit_strict: bool = Field(
         default=False,
-        description="With `full`: refuse a request whose record could be lost (503).",
+        description="With `full`: refuse a request with status 503 if its record could be lost.",
     )
     audit_days: int = Field(
         default=90, ge=1, le=36_500, description="Days until audit records are removed."
     )
     max_audit_records: int = Field(
-        default=20_000, ge=1, description="Audit records that may wait to be written."
+        default=20_000, ge=1, description="Maximum number of audit records that wait to be written."
     )
     audit_s3_bucket: str = Field(
         default="",
         pattern=r"^([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])?$",
-        description="A bucket of S3 that gets the images and files of `full` records. Empty: they"
-        " stay in the data directory. Needs `pip install 'triton-toolkit[s3]'`.",
+        description="S3 bucket for the images and files of `full` records. Empty: they stay in the"
+        " data directory. Requires `pip install 'triton-toolkit[s3]'`.",
     )
     audit_s3_endpoint: str = Field(
-        default="", description="The URL of another store with S3's protocol. Default: Amazon's."
+        default="", description="URL of another S3-compatible store. Default: Amazon S3."
     )
     audit_s3_region: str = Field(
         default="",
         pattern=r"^[a-z0-9-]{0,40}$",
-        description="Its region. Default: that of the environment (`AWS_REGION`).",
+        description="Region of the bucket. Default: `AWS_REGION`.",
     )
     audit_s3_prefix: str = Field(
         default="",
         pattern=r"^[A-Za-z0-9._/-]{0,200}$",
-        description="The beginning of the names of all objects, such as `audit/`.",
+        description="Prefix of the names of all objects, such as `audit/`.",
     )
     audit_s3_key_file: Path | None = Field(
         default=None,
-        description="A file with `ACCESS_KEY_ID:SECRET_ACCESS_KEY`. Default: the credentials that"
-        " other programs for AWS use: variables, a profile, or the machine's role.",
+        description="File with `ACCESS_KEY_ID:SECRET_ACCESS_KEY`. Default: AWS's usual sources of"
+        " credentials: environment variables, a profile, or the machine's role.",
     )
     audit_s3_ca_file: Path | None = Field(
-        default=None, description="Certificates that an endpoint with `https:` is checked against."
+        default=None, description="File of CA certificates for an endpoint with `https:`."
     )
     audit_s3_timeout_s: float = Field(
-        default=10, gt=0, le=300, description="Seconds that the bucket may take for an object."
+        default=10, gt=0, le=300, description="Timeout of the upload of one object in seconds."
     )
     max_audit_waiting_bytes: int = Field(
         default=2 * 2**30,
         ge=2**20,
-        description="Bytes of images and files on disk that may wait for the bucket.",
+        description="Maximum size in bytes of the images and files on disk that wait for the"
+        " bucket.",
     )
     max_audit_bytes: int = Field(
         default=128 * 2**20,
         ge=1024,
-        description="Bytes of prompts, answers and images that may wait to be written.",
+        description="Maximum size in bytes of the prompts, answers and images that wait to be"
+        " written.",
     )
 
     @field_validator("audit_s3_bucket")

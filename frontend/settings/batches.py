@@ -14,18 +14,21 @@ class BatchSettings(Group):
     max_files_bytes: int = Field(
         default=2 * 2**30,
         ge=1024,
-        description="Bytes of all files of one caller, answers of batches included. A batch whose"
-        " answers exceed it fails with the answers that it has.",
+        description="Maximum size in bytes of all files of one caller, including the answers of"
+        " batches. A batch that exceeds it fails; the answers until then are kept.",
     )
     max_uploads: int = Field(
-        default=8, ge=1, description="Files that are received at once; one caller may use half."
+        default=8,
+        ge=1,
+        description="Maximum number of files that are received at the same time; one caller may"
+        " use half of it.",
     )
     max_batch_requests: int = Field(
-        default=50_000, ge=1, description="The maximum number of requests of a batch."
+        default=50_000, ge=1, description="Maximum number of requests in a batch."
     )
     max_batch_running: int = Field(
         default=8,
         ge=1,
-        description="Requests of batches that run at once while no other request runs; beside"
-        " others, one.",
+        description="Maximum number of batch requests that run at the same time while no other"
+        " request runs; while others run, one.",
     )

@@ -58,7 +58,10 @@ def _check(file: Path, entries: list[UpstreamEntry]) -> None:
             allowed = "use letters, digits, '.', '_' and '-'"
             raise ValueError(f"{place}.name' is {entry.name!r}: {allowed}")
         if entry.name in seen:
-            raise ValueError(f"{place}.name' is {entry.name!r}, which an earlier one has, too")
+            raise ValueError(
+                f"{place}.name' is {entry.name!r}, which another upstream already has; choose"
+                " another name"
+            )
         seen.add(entry.name)
         if (problem := problem_of_labels(entry.labels, external=entry.external)) is not None:
             raise ValueError(f"{place}.labels' {problem}")
@@ -66,5 +69,6 @@ def _check(file: Path, entries: list[UpstreamEntry]) -> None:
         if most is not None and engine is not None and most > engine:
             raise ValueError(
                 f"{place}.max_concurrent' is {most}, more than the engine's max_num_seqs of"
-                f" {engine}: requests that wait inside the engine escape the fair share"
+                f" {engine}; lower it, because the fair share does not cover requests that wait"
+                " inside the engine"
             )

@@ -21,7 +21,7 @@ def problem(error: ErrorDetails) -> str:
         case "float_parsing" | "float_type" | "finite_number":
             return f"'{value}' is not a number"
         case "bool_parsing" | "bool_type":
-            return f"'{value}' is neither true nor false"
+            return f"'{value}' must be true or false"
         case "greater_than_equal":
             return f"'{value}' is below the minimum of {limits['ge']}"
         case "greater_than":
@@ -49,7 +49,7 @@ def usage_problem(printed: str, fields: Iterable[str]) -> str:
     word = unknown.split()[0].partition("=")[0]  # a value may be a secret
     if not word.startswith("-"):
         return f"'{word}' is not a flag; `triton-gateway --help` lists the flags"
-    flags = [f"--{field.replace('_', '-')}" for field in fields]
+    flags = ["--help", "--version", *(f"--{field.replace('_', '-')}" for field in fields)]
     near = difflib.get_close_matches(word, flags, 1)
     hint = f"did you mean {near[0]}?" if near else "`triton-gateway --help` lists the flags"
     return f"there is no flag {word}; {hint}"

@@ -15,74 +15,80 @@ class LogSettings(Group):
     log_level: str = Field(
         default="info",
         pattern="^(debug|info|warning|error)$",
-        description="The lowest level that is logged.",
+        description="Lowest level that is logged.",
     )
     log_format: str = Field(
         default="text",
         pattern="^(text|json)$",
-        description="What stderr or stdout gets: `text` for people, or `json`, one object in each"
-        " line. All other sinks get JSON.",
+        description="Format of log lines on stderr or stdout: `text`, or `json` with one object"
+        " per line. All other sinks get JSON.",
     )
     log_to: str = Field(
         default="stderr",
         pattern="^(stderr|stdout|none)$",
-        description="The stream that log lines are written to, or `none`.",
+        description="Stream that log lines are written to, or `none`.",
     )
     log_upstream_errors: bool = Field(
         default=False,
         description="Log the text of upstreams' errors, which may quote prompts.",
     )
     log_file: Path | None = Field(
-        default=None, description="A file that gets all lines as JSON. One for each gateway."
+        default=None, description="File for log lines as JSON; each gateway needs its own."
     )
     log_file_bytes: int = Field(
-        default=100 * 2**20, ge=4096, description="Size from which the file is rotated."
+        default=100 * 2**20, ge=4096, description="Size in bytes at which the file is rotated."
     )
     log_file_kept: int = Field(
-        default=5, ge=0, le=1000, description="Rotated files that are kept: `FILE.1`, `FILE.2` ..."
+        default=5,
+        ge=0,
+        le=1000,
+        description="Number of rotated files that are kept: `FILE.1`, `FILE.2`, ...",
     )
     log_elastic_url: str = Field(
         default="",
-        description="Elasticsearch or OpenSearch that gets all lines: `https://HOST:9200`.",
+        description="Elasticsearch or OpenSearch for log lines: `https://HOST:9200`.",
     )
     log_elastic_index: str = Field(
         default="triton-gateway",
         pattern=r"^[a-z0-9][a-z0-9._-]{0,200}$",
-        description="The index or data stream there.",
+        description="Index or data stream in Elasticsearch.",
     )
     log_elastic_token: SecretStr | None = Field(
-        default=None, description="An API key as Elasticsearch encodes it, or `USER:PASSWORD`."
+        default=None, description="Encoded API key of Elasticsearch, or `USER:PASSWORD`."
     )
     log_elastic_token_file: Path | None = Field(default=None, description="A file that has it.")
     log_splunk_url: str = Field(
         default="", description="Splunk's HTTP event collector: `https://HOST:8088`."
     )
     log_splunk_index: str = Field(
-        default="", description="The index there. Default: that of the token."
+        default="", description="Index in Splunk. Default: that of the token."
     )
     log_splunk_token: SecretStr | None = Field(default=None, description="Its token.")
     log_splunk_token_file: Path | None = Field(default=None, description="A file that has it.")
     log_loki_url: str = Field(default="", description="Grafana Loki: `http://HOST:3100`.")
     log_loki_tenant: str = Field(
-        default="", pattern=r"^[!-~]{0,150}$", description="The tenant there (`X-Scope-OrgID`)."
+        default="", pattern=r"^[!-~]{0,150}$", description="Tenant in Loki (`X-Scope-OrgID`)."
     )
     log_loki_token: SecretStr | None = Field(
-        default=None, description="A bearer token, or `USER:PASSWORD`."
+        default=None, description="Bearer token of Loki, or `USER:PASSWORD`."
     )
     log_loki_token_file: Path | None = Field(default=None, description="A file that has it.")
     log_ca_file: Path | None = Field(
-        default=None, description="Certificates that sinks with `https:` are checked against."
+        default=None, description="File of CA certificates for sinks with `https:`."
     )
     log_timeout_s: float = Field(
-        default=10, gt=0, le=300, description="Seconds that a sink may take for a batch of lines."
+        default=10, gt=0, le=300, description="Timeout of a batch of lines in seconds."
     )
     log_waiting_lines: int = Field(
-        default=20_000, ge=1, description="Lines that may wait in memory for each sink."
+        default=20_000,
+        ge=1,
+        description="Maximum number of lines that wait in memory, for each sink.",
     )
     log_spool_bytes: int = Field(
         default=256 * 2**20,
         ge=65_536,
-        description="Bytes on disk that may wait for each of Elasticsearch, Splunk and Loki.",
+        description="Maximum size in bytes of the lines that wait on disk, for each of"
+        " Elasticsearch, Splunk and Loki.",
     )
 
     @field_validator("log_elastic_url", "log_splunk_url", "log_loki_url")

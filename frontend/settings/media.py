@@ -12,7 +12,7 @@ class MediaSettings(Group):
 
     max_images: int = Field(default=16, ge=0, description="Maximum number of images in a chat.")
     max_image_bytes: int = Field(
-        default=10 * 2**20, ge=1024, description="The largest image file in bytes."
+        default=10 * 2**20, ge=1024, description="Maximum size of an image file in bytes."
     )
     max_image_pixels: int = Field(
         default=25_000_000,
@@ -25,31 +25,33 @@ class MediaSettings(Group):
     max_encoded_image_bytes: int = Field(
         default=8 * 2**20,
         ge=1024,
-        description="Bytes of an image for the model: PNG, or JPEG of quality 95 or 85 if that is"
-        " too large. Larger images are refused.",
+        description="Maximum size in bytes of an image as it is sent to the model: PNG, or JPEG of"
+        " quality 95 or 85 if that is too large. Larger images are refused.",
     )
     max_encoded_images_bytes: int = Field(
         default=32 * 2**20,
         ge=1024,
-        description="The same for all images of a request. All running requests may use four times"
-        " as much, and one caller half of that; further requests wait.",
+        description="Maximum size in bytes of all images of a request as they are sent to the"
+        " model."
+        " All running requests may use four times as much, and one caller half of that; further"
+        " requests wait.",
     )
     image_processes: int = Field(
         default=2,
         ge=2,
-        description="Processes that decode images. One caller may use half of them.",
+        description="Number of processes that decode images. One caller may use half of them.",
     )
     image_decode_s: float = Field(
-        default=10, gt=0, description="Seconds that decoding an image may take."
+        default=10, gt=0, description="Timeout for decoding an image in seconds."
     )
     image_timeout_s: float = Field(
         default=10,
         gt=0,
-        description="Seconds that fetching an image may take, including redirects.",
+        description="Timeout for fetching an image in seconds, including redirects.",
     )
     image_networks: str = Field(
         default="",
-        description="Networks that image URLs may refer to besides public addresses: "
+        description="Networks, besides public addresses, that images may be fetched from: "
         "`10.1.0.0/16,fd00::/8`.",
     )
 

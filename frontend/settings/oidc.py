@@ -18,15 +18,20 @@ class OidcSettings(Group):
         " `https://login.example.com/realms/lab`. Its redirect URI for this gateway is"
         " `PUBLIC_URL/login/oidc/callback`.",
     )
-    oidc_client_id: str = Field(default="", description="This gateway's client id there.")
+    oidc_client_id: str = Field(
+        default="", description="Client id of this gateway at the provider."
+    )
     oidc_client_secret_file: Path | None = Field(
-        default=None, description="File with the client's secret; none for a public client."
+        default=None, description="File with the client's secret. Empty for a public client."
     )
     oidc_name: str = Field(
-        default="single sign-on", min_length=1, max_length=60, description="Its name on the pages."
+        default="single sign-on",
+        min_length=1,
+        max_length=60,
+        description="Name of the provider on the pages.",
     )
     oidc_scopes: str = Field(
-        default="openid,profile,email", description="Scopes to ask for; `openid` is one of them."
+        default="openid,profile,email", description="Scopes to request; must contain `openid`."
     )
     oidc_name_claim: str = Field(
         default="preferred_username", min_length=1, description="Claim with the name of a new user."
@@ -39,31 +44,38 @@ class OidcSettings(Group):
     )
     oidc_groups: str = Field(
         default="",
-        description="What the provider's groups mean here, at each sign-in:"
+        description="Roles and groups for the provider's groups, applied at each sign-in:"
         " `gpu-admins=admin,staff=staff,course-7=student/course7` gives roles, and a group after"
-        " the slash. The first one that a user is in counts; others have `oidc_role`.",
+        " the slash. The first entry that matches a user applies; users without a match get"
+        " `oidc_role`.",
     )
     oidc_role: str = Field(
-        default="student", min_length=1, description="Role of people in none of those groups."
+        default="student",
+        min_length=1,
+        description="Role of users without a match in `oidc_groups`.",
     )
     oidc_unknown: str = Field(
         default="refuse",
         pattern="^(refuse|create)$",
-        description="What happens to people without an account: `refuse` them, or `create` one.",
+        description="What to do when a person without an account signs in: `refuse`, or `create`"
+        " an account.",
     )
     oidc_link: str = Field(
         default="signed-in",
         pattern="^(never|signed-in|verified-email)$",
-        description="When an account that exists is linked to the provider: `never`; `signed-in`:"
-        " by its user on the page of the account; `verified-email`: also when the provider has"
-        " verified the account's e-mail address, which lets the provider open local accounts; users"
-        " cannot change their own addresses then.",
+        description="When an existing account is linked to the provider: `never`; `signed-in`: by"
+        " its user on the account page; `verified-email`: also when the provider has verified"
+        " the account's e-mail address. With `verified-email` the provider can sign in to local"
+        " accounts, and users cannot change their own addresses.",
     )
     oidc_timeout_s: float = Field(
-        default=5, gt=0, le=30, description="Seconds for each request to the provider."
+        default=5, gt=0, le=30, description="Timeout of a request to the provider in seconds."
     )
     oidc_leeway_s: int = Field(
-        default=60, ge=0, le=600, description="Seconds that the provider's clock may differ."
+        default=60,
+        ge=0,
+        le=600,
+        description="Allowed difference to the provider's clock in seconds.",
     )
 
     @field_validator("oidc_issuer")
@@ -92,7 +104,9 @@ class OidcSettings(Group):
     @model_validator(mode="after")
     def _is_complete(self) -> Self:
         if self.oidc_issuer and not self.oidc_client_id:
-            raise ValueError("oidc_client_id is missing; the provider gives one to each client")
+            raise ValueError(
+                "oidc_client_id is missing; set the client id that the provider issued"
+            )
         if self.oidc_issuer and "openid" not in parts(self.oidc_scopes):
             raise ValueError(f"oidc_scopes is '{self.oidc_scopes}'; it must contain 'openid'")
         if self.oidc_issuer:

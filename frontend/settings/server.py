@@ -16,12 +16,12 @@ class ServerSettings(Group):
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
     port: int = Field(default=9000, ge=0, le=65535, description="Port to listen on.")
     ollama_port: int | None = Field(
-        default=None, ge=1, le=65535, description="A second port, for tools that expect Ollama's."
+        default=None, ge=1, le=65535, description="Second port, for tools that expect Ollama's."
     )
     health_socket: Path | None = Field(
         default=None,
-        description="A unix socket that also answers GET /healthz, for the process that supervises"
-        " the gateway. Limits on connections do not apply there.",
+        description="Unix socket that also serves GET /healthz, for the process that supervises the"
+        " gateway. Limits on connections do not apply to it.",
     )
     keys_file: Path | None = Field(
         default=None,
@@ -35,14 +35,14 @@ class ServerSettings(Group):
     )
     open: bool = Field(
         default=False,
-        description="Accept requests without a key although there is a key file. Only on loopback"
+        description="Accept requests without a key even if there is a key file. Only for loopback"
         " addresses.",
     )
     open_to_network: bool = Field(
         default=False,
-        description="Accept requests without a key from everyone who reaches the gateway: for a"
-        " container whose port is published only on loopback, or behind a proxy that checks who"
-        " asks.",
+        description="Accept requests without a key from everyone who can reach the gateway: for"
+        " a container whose port is published only on loopback, or behind a proxy that"
+        " authenticates callers.",
     )
     trusted_proxies: str = Field(
         default="",
@@ -53,7 +53,7 @@ class ServerSettings(Group):
     allowed_hosts: str = Field(
         # names under which containers of Docker and Podman reach their host
         default="host.docker.internal,host.containers.internal",
-        description="Names in `Host` that a gateway without keys answers to, besides loopback:"
+        description="Host names that a gateway without keys accepts in `Host`, besides loopback:"
         " `llm.example.com,*.example.com`; `*` for any.",
     )
     allowed_origins: str = Field(
@@ -69,8 +69,8 @@ class ServerSettings(Group):
     drain_s: float = Field(
         default=20,
         ge=0,
-        description="Seconds that running requests may take after SIGTERM; after Ctrl-C (SIGINT)"
-        " at most 1.",
+        description="Seconds that running requests have to finish after SIGTERM; after Ctrl-C"
+        " (SIGINT) at most 1.",
     )
     # proxies commonly cut a silent connection after 30 to 60 s
     heartbeat_s: float = Field(
@@ -95,7 +95,7 @@ class ServerSettings(Group):
             )
         for flag, given in (("open", self.open), ("open-to-network", self.open_to_network)):
             if self.require_keys and given:
-                text = f"--require-keys and --{flag} exclude each other; pass one of them"
+                text = f"--require-keys and --{flag} cannot be combined; pass one of them"
                 raise ValueError(text)
         return self
 

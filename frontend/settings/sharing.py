@@ -12,49 +12,56 @@ class SharingSettings(Group):
         default=10,
         ge=1,
         le=1_000_000,
-        description="Tokens that a weight of 1 gains per round. Less is fairer, and costs nothing.",
+        description="Tokens that a weight of 1 gains per round. A lower value is fairer and does"
+        " not cost throughput.",
     )
     share_rounds: int = Field(
         default=8,
         ge=1,
         le=10_000,
-        description="Rounds of tokens that a waiting user may save, such as while its limit of"
-        " running requests is reached.",
+        description="Maximum number of rounds of tokens that a waiting user accumulates, for"
+        " example while its limit of running requests is reached.",
     )
     share_burst_rounds: int = Field(
         default=0,
         ge=0,
         le=1_000_000,
-        description="Rounds of tokens that each user gains while nothing runs, all of them in a"
-        " minute; they are halved in each round in which others wait. 0: none.",
+        description="Rounds of tokens that each user gains while nothing runs, within a minute;"
+        " they are halved in each round in which others wait. 0: none.",
     )
     cost_prompt: float = Field(
-        default=1.0, ge=0, le=1000, description="What a prompt token costs in the scheduler."
+        default=1.0, ge=0, le=1000, description="Cost of a prompt token in the scheduler."
     )
     cost_cached: float = Field(
         default=0.1,
         ge=0,
         le=1000,
-        description="What a prompt token costs that the engine had in its cache.",
+        description="Cost of a prompt token from the engine's cache in the scheduler.",
     )
     cost_output: float = Field(
-        default=2.0, ge=0, le=1000, description="What an output token costs in the scheduler."
+        default=2.0, ge=0, le=1000, description="Cost of an output token in the scheduler."
     )
     max_running_per_user: int = Field(
-        default=0, ge=0, description="Concurrent requests of one user; further ones wait. 0: all."
+        default=0,
+        ge=0,
+        description="Maximum number of concurrent requests of one user; further ones wait. 0:"
+        " unlimited.",
     )
     max_running_per_key: int = Field(
-        default=0, ge=0, description="Concurrent requests of one key; further ones wait. 0: all."
+        default=0,
+        ge=0,
+        description="Maximum number of concurrent requests of one key; further ones wait. 0:"
+        " unlimited.",
     )
     background_wait_s: float = Field(
         default=60,
         ge=0,
-        description="Seconds until a request of a batch runs, even if other requests wait.",
+        description="Seconds after which a waiting batch request runs even if other requests wait.",
     )
     share_interval_s: float = Field(
         default=1.0,
         gt=0,
         le=60,
-        description="Seconds between reads of what users were served by other gateways on the same"
-        " database.",
+        description="Seconds between reads of what other gateways on the same database have served"
+        " to each user.",
     )

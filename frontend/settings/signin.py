@@ -14,19 +14,19 @@ class SignInSettings(Group):
         default=12 * 3600,
         ge=60,
         le=365 * 86_400,
-        description="Seconds without use after which a session of a browser ends.",
+        description="Seconds without use after which a browser session ends.",
     )
     session_longest_s: int = Field(
         default=7 * 86_400,
         ge=60,
         le=365 * 86_400,
-        description="Seconds after which a session of a browser ends in any case.",
+        description="Maximum duration of a browser session in seconds.",
     )
 
     second_factor_roles: str = Field(
         default="",
         description="Roles whose users need a second factor (an app with codes) to sign in with a"
-        " password: `admin,staff`. People without one set it up at the next sign-in.",
+        " password: `admin,staff`. Users without one set it up at their next sign-in.",
     )
 
     @property

@@ -15,38 +15,39 @@ class StoreSettings(Group):
     data_directory: Path = Field(
         default=Path("~/.local/share/triton-gateway"),
         validate_default=True,
-        description="Folder of the gateway's own files: the SQLite database `gateway.db`, where no"
-        " other database is set.",
+        description="Folder of the gateway's own files, such as the SQLite database `gateway.db` if"
+        " no other database is set.",
     )
     database_url: SecretStr | None = Field(
         default=None,
-        description="The database: `postgresql://USER:PASSWORD@HOST:5432/NAME`, or"
+        description="URL of the database: `postgresql://USER:PASSWORD@HOST:5432/NAME`, or"
         " `sqlite:////path/of/a/file.db`. Default: `gateway.db` in the data directory.",
     )
     secrets_key_file: Path | None = Field(
         default=None,
-        description="File with the keys that encrypt secrets of second factors in the database, a"
-        " line of 32 bytes in base64 for each (`openssl rand -base64 32`). The first one encrypts,"
-        " all decrypt. Without it, the key is in the database, too. The same for all gateways.",
+        description="File with the keys that encrypt secrets of second factors in the database:"
+        " one line of 32 bytes in base64 for each (`openssl rand -base64 32`). The first key"
+        " encrypts; all keys decrypt. Without this file, the key is stored in the database. The"
+        " same for all gateways.",
     )
     redis_url: SecretStr | None = Field(
         default=None,
-        description="Redis 6.2 or later, in which several gateways count requests and tokens per"
-        " minute and running requests together: `redis://:PASSWORD@HOST:6379/0`, `rediss://` with"
+        description="URL of Redis 6.2 or later, in which several gateways count rates and running"
+        " requests together: `redis://:PASSWORD@HOST:6379/0`, `rediss://` with"
         " TLS, or `unix:///path/of/a.sock`. The same for all gateways of a database.",
     )
     redis_timeout_s: float = Field(
         default=0.5,
         gt=0,
         le=10,
-        description="Seconds that one call of Redis may take. After that a gateway uses its share"
-        " of the limits until Redis answers again.",
+        description="Timeout of a call to Redis in seconds. After it, a gateway uses its share of"
+        " the limits until Redis answers again.",
     )
     redis_gateways: int = Field(
         default=1,
         ge=1,
-        description="N, at least: without Redis a gateway uses 1/N of each limit. N is the number"
-        " of gateways in the database where that is larger.",
+        description="Minimum of N: without Redis, a gateway uses 1/N of each limit. N is the number"
+        " of gateways in the database if that is larger.",
     )
     responses_ttl_s: int = Field(
         default=30 * 86400, ge=1, description="Seconds until a stored response expires."
@@ -71,7 +72,10 @@ class StoreSettings(Group):
         try:
             return value.expanduser()
         except RuntimeError:
-            raise ValueError(f"'{value}' is in a home directory, which this user lacks") from None
+            raise ValueError(
+                f"'{value}' is in a home directory, and this user does not have one; use an"
+                " absolute path"
+            ) from None
 
     @field_validator("database_url")
     @classmethod

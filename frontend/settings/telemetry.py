@@ -14,22 +14,25 @@ class TelemetrySettings(Group):
     block_warning_ms: int = Field(
         default=100,
         ge=1,
-        description="Milliseconds that the event loop may be blocked before the cause is logged.",
+        description="Milliseconds after which a blocked event loop is logged with its cause.",
     )
     metrics_by_user: bool = Field(
         default=False,
-        description="Metrics of each user by id: requests and tokens, for at most 1000 users.",
+        description="Export metrics of each user by id: requests and tokens, for at most 1000"
+        " users.",
     )
     metrics_urls: dict[str, str] = Field(
         default_factory=dict,
-        description="Where the metrics of upstreams are, as JSON by name: "
-        '`{"triton": "http://127.0.0.1:8002/metrics"}`; the gateway\'s own have them, too.',
+        description="URLs of the metrics of upstreams, as JSON by name: "
+        '`{"triton": "http://127.0.0.1:8002/metrics"}`. '
+        "The gateway's /metrics contains them, too.",
     )
     metrics_interval_s: float = Field(
         default=15,
         ge=1,
         le=3600,
-        description="Seconds between two readings of them, and between points of the history.",
+        description="Seconds between two reads of these metrics, and between points of the"
+        " history.",
     )
 
     @field_validator("metrics_urls")

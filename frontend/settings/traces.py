@@ -15,44 +15,48 @@ class TraceSettings(Group):
 
     traces_url: str = Field(
         default="",
-        description="An OTLP collector that gets traces: `http://HOST:4318`; `/v1/traces` is added"
-        " where the URL has no path. Empty: there are no traces.",
+        description="OTLP collector for traces: `http://HOST:4318`; `/v1/traces` is added"
+        " where the URL has no path. Empty: no traces.",
     )
     traces_headers: SecretStr | None = Field(
         default=None,
-        description="Headers for it, as `NAME=VALUE,NAME=VALUE`; for a token.",
+        description="Headers for the collector, as `NAME=VALUE,NAME=VALUE`, such as a token.",
     )
     traces_headers_file: Path | None = Field(
-        default=None, description="A file that has them, one `NAME: VALUE` in each line."
+        default=None, description="File with these headers, one `NAME: VALUE` per line."
     )
     traces_ca_file: Path | None = Field(
-        default=None, description="Certificates that a collector with `https:` is checked against."
+        default=None, description="File of CA certificates for a collector with `https:`."
     )
     traces_service: str = Field(
         default="triton-gateway",
         pattern=r"^[ -~]{1,100}$",
-        description="The gateway's name in traces (`service.name`).",
+        description="Name of the gateway in traces (`service.name`).",
     )
     traces_sampling: float = Field(
         default=1.0,
         ge=0,
         le=1,
-        description="The part of requests whose trace is recorded, where clients do not decide it.",
+        description="Fraction of requests whose trace is recorded, unless the client decides it.",
     )
     traces_follow_clients: bool = Field(
         default=True,
-        description="Record what a client's `traceparent` says is recorded, and only that of its"
-        " traces. Without it only `traces_sampling` decides.",
+        description="Let a client's `traceparent` decide whether its trace is recorded. Otherwise"
+        " only `traces_sampling` decides.",
     )
     traces_text: bool = Field(
         default=False,
-        description="Prompts and answers in traces, of groups whose audit policy is `full` only.",
+        description="Include prompts and answers in traces, only for groups whose audit policy"
+        " is `full`.",
     )
     traces_waiting_spans: int = Field(
-        default=8192, ge=512, le=1_000_000, description="Spans that may wait in memory."
+        default=8192,
+        ge=512,
+        le=1_000_000,
+        description="Maximum number of spans that wait in memory.",
     )
     traces_timeout_s: float = Field(
-        default=10, gt=0, le=300, description="Seconds that a collector may take for a batch."
+        default=10, gt=0, le=300, description="Timeout of a batch of spans in seconds."
     )
 
     @field_validator("traces_url")

@@ -23,27 +23,28 @@ class UpstreamSettings(Group):
     )
     upstreams: Path | None = Field(
         default=None,
-        description="File that names several upstreams, as TOML or JSON; `triton` is not used"
-        " then. See the guide on several upstreams.",
+        description="TOML or JSON file with several upstreams, instead of"
+        " `triton`. See the guide on several upstreams.",
     )
     local_groups: str = Field(
         default="",
         description="Ids of the groups whose prompts may not leave the site, separated by commas;"
-        " `*`: of everybody. They are refused where only an `external` upstream has the model.",
+        " `*`: all callers. Their requests are refused if only an `external` upstream has the"
+        " model.",
     )
     triton_key_file: Path | None = Field(
         default=None,
-        description="File with `NAME=VALUE`: the header that Triton requires for restricted calls,"
-        " which load and unload models.",
+        description="File with `NAME=VALUE`, the header that Triton requires for restricted calls,"
+        " such as loading and unloading models.",
     )
     models: dict[str, str] = Field(
         default_factory=dict,
-        description='More names for served models, as JSON: `{"mistral:latest": "my-chat"}`.',
+        description='Further names for served models, as JSON: `{"mistral:latest": "my-chat"}`.',
     )
     repository: Path | None = Field(
         default=None,
-        description="Triton's model repository, if this machine can read it: models with "
-        "`keep_alive` that were never loaded are known from there.",
+        description="Folder of Triton's model repository, if this machine can read it. It "
+        "is needed for models with `keep_alive` that have not been loaded yet.",
     )
     keep_alive: str = Field(
         default="-1",
@@ -53,58 +54,64 @@ class UpstreamSettings(Group):
     max_loaded_gb: float | None = Field(
         default=None,
         gt=0,
-        description="GiB that the models loaded at one Triton may take, by the sizes of their"
-        " weights. A request for another one then first unloads those with `keep_alive` that were"
-        " not used for the longest time and have no requests.",
+        description="Maximum total size in GiB of the models loaded at one Triton, by the sizes"
+        " of their weights. When a request needs another model, the least recently used models"
+        " with `keep_alive` and without requests are unloaded first.",
     )
     max_loaded_models: int | None = Field(
-        default=None, ge=1, description="The same as a number of models, whatever their sizes."
+        default=None,
+        ge=1,
+        description="Maximum number of models loaded at one Triton, of any size.",
     )
     max_load_wait_s: float = Field(
         default=300,
         gt=0,
-        description="Seconds that a load waits at most until there is room; then its requests get"
-        " a 503.",
+        description="Maximum time in seconds that a load waits for room; then its requests get"
+        " status 503.",
     )
     min_loaded_s: float = Field(
         default=10,
         ge=0,
-        description="Seconds that a model stays at least before it is unloaded for another one.",
+        description="Minimum time in seconds that a model stays loaded before it is unloaded for"
+        " another one.",
     )
     embed_together: int = Field(
         default=64,
         ge=1,
         le=4096,
-        description="Texts of several requests that are embedded in one call of Triton; 1: each"
-        " request has its own call.",
+        description="Maximum number of texts of several requests that are embedded in one call"
+        " of Triton; 1: each request has its own call.",
     )
     embed_wait_ms: float = Field(
         default=20,
         ge=0,
         le=1000,
-        description="Milliseconds that a text waits at most for others while calls of its model"
-        " run; without any it is sent immediately.",
+        description="Maximum time in milliseconds that a text waits for others while calls of"
+        " its model run; if none runs, it is sent immediately.",
     )
     embed_calls: int = Field(
-        default=2, ge=1, le=64, description="Such calls of one model that run at once."
+        default=2,
+        ge=1,
+        le=64,
+        description="Maximum number of such calls of one model at the same time.",
     )
     backend_networks: str = Field(
         default="",
-        description="Networks in which upstreams may be that are registered by `/admin/backends` or"
-        " `triton-gateway backends`, besides public addresses: `10.1.0.0/16,fd00::/8`.",
+        description="Networks, besides public addresses, for upstreams that are registered by"
+        " `/admin/backends` or `triton-gateway backends`: `10.1.0.0/16,fd00::/8`.",
     )
     backend_keys: Path | None = Field(
         default=None,
-        description="Folder of the files that registered upstreams may name as their `api_key_file`"
-        "; without it they can only name environment variables that end with `_API_KEY`.",
+        description="Folder of the files that registered upstreams may use as `api_key_file`."
+        " Without it, they can only use environment variables that end with `_API_KEY`.",
     )
     model_files: Path | None = Field(
         default=None,
-        description="Folder of the chat templates and tokenizers that `models` of a Triton may"
-        " name, for models that this toolkit did not build.",
+        description="Folder of the chat templates and tokenizers that `models` of a Triton"
+        " upstream may name, for models that this toolkit did not build.",
     )
     poll_interval_s: float = Field(
-        default=2, gt=0, description="Seconds between polls of the models that Triton serves."
+        default=2, gt=0, description="Seconds between two polls of the models that Triton serves."
     )
 
     @model_validator(mode="after")

@@ -155,7 +155,7 @@ class Records(Generic[T]):
             if values.get(name) is not None and (f".{name}" in text or f"_{name}" in text):
                 shown = str(values[name])[:100]
                 article = "an" if self._noun[0] in "aeio" else "a"
-                problem = f"{article} {self._noun} with the {name} '{shown}' exists already"
+                problem = f"{article} {self._noun} with the {name} '{shown}' already exists"
                 return Conflict(problem, param=name)
         return Conflict(f"the {self._noun} is in conflict with another one")
 

@@ -182,9 +182,9 @@ def _pieces(
         )
         # the longest steps of which each part has a whole one wherever it starts
         steps = next(one for one in sources if 2 * one.step_us <= max(length_us, 2))
-        if last - first == 1 or steps.step_us == 1:
+        if last - first == 1:
             pass
-        elif source.step_us >= steps.step_us:
+        elif source.step_us > 1 and source.step_us >= steps.step_us:
             number = source.number(start_us, length_us, first)
             pieces.append(source.select(by, chosen, (start_us, parts[last - 1][1]), number))
             continue

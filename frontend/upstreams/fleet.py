@@ -15,7 +15,7 @@ from frontend.upstreams.member import Member
 from frontend.upstreams.probes import probing
 from frontend.upstreams.registry import Match, spellings
 
-_AWAY = "the model server is not available now; try again soon"
+_AWAY = "the model server is not available now; try again later"
 
 
 @dataclass(slots=True)
@@ -108,7 +108,7 @@ class Fleet:
             raise BackendUnavailable(_AWAY)
         for one in self._enabled:
             if (known := one.registry.known(spelled)) is not None:
-                raise BackendUnavailable(f"the model '{known}' is not loaded now; try again soon")
+                raise BackendUnavailable(f"the model '{known}' is not loaded now; try again later")
         raise ModelNotFound(name)
 
     def _match(self, spelled: Sequence[str]) -> Match | None:

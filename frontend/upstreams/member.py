@@ -133,11 +133,13 @@ class Member:
         """Logs once that what is known of it is too old to choose by, and once that it is not."""
         age_s = self.registry.polled_s_ago
         if not self.alarmed and ALARM_S < age_s < math.inf:
-            text = "the figures of the upstream %s are %.0f s old; requests are spread by chance"
+            text = (
+                "the figures of the upstream %s are %.0f s old; requests are distributed at random"
+            )
             _log.error(text, self.name, age_s)
             self.alarmed = True
         elif self.alarmed and age_s <= ALARM_S:
-            _log.warning("the figures of the upstream %s are new again", self.name)
+            _log.warning("the figures of the upstream %s are current again", self.name)
             self.alarmed = False
 
     def breaker(self, model: str) -> Breaker:

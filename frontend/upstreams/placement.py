@@ -227,7 +227,7 @@ class Places:
         )
         if held and not away and not any(_may_use(one, need) for one, _ in held):
             return _forbidden(model, [one for one, _ in held], need)
-        return BackendUnavailable(f"the model '{model}' is not available now; try again soon")
+        return BackendUnavailable(f"the model '{model}' is not available now; try again later")
 
     def _choose(self, free: list[Member], model: str, need: Need, call_id: str) -> Member:
         if len(free) == 1 and len(self.fleet.members) == 1:

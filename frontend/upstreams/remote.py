@@ -28,7 +28,7 @@ from frontend.upstreams.protocol import Call, Figures
 from frontend.upstreams.web import Refused, Web
 
 _log = logging.getLogger(__name__)
-UNREADABLE = "the model's server sent an answer that cannot be read"
+UNREADABLE = "the model server sent an answer that cannot be read"
 BROKEN = (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError)
 """What reading an answer raises that does not look as it must."""
 _MAX_NAME = 512
@@ -145,7 +145,7 @@ class Remote:
 
 
 def _unable(engine: str, what: str) -> NotSupported:
-    return NotSupported(f"the model's server ({engine}) does not {what}")
+    return NotSupported(f"the model server ({engine}) does not {what}")
 
 
 def make_model(
@@ -182,7 +182,7 @@ def failure(refused: Refused, call_id: str, message: str | None = None) -> Gatew
 
 def _failure(status: int, text: str, call_id: str) -> GatewayError:
     if status in (400, 404, 413, 422) and call_id != "models" and text:
-        return InvalidRequest(f"the model's server refused the request: {text}")
+        return InvalidRequest(f"the model server refused the request: {text}")
     # never to the caller: it may name the gateway's key or addresses
     _log.warning(
         "request %s: the upstream answered %d",
@@ -191,13 +191,13 @@ def _failure(status: int, text: str, call_id: str) -> GatewayError:
         extra={"id": call_id, "upstream_text": clip(text, 500)},
     )
     if status in (401, 402, 403):
-        return BackendFailed("the model's server refused the gateway's key")
+        return BackendFailed("the model server refused the gateway's key")
     if status in (429, 529):
-        return UpstreamBusy("the model's server does not accept more requests now; try again soon")
+        return UpstreamBusy("the model server does not accept more requests now; try again later")
     if status in (408, 504):
-        return BackendTimeout("the request took longer than the model's server allows")
+        return BackendTimeout("the request took longer than the model server allows")
     if status in (404, 503):
-        return BackendUnavailable("the model is not available now; try again soon")
+        return BackendUnavailable("the model is not available now; try again later")
     return BackendFailed(f"the model failed; request id {call_id}")
 
 
@@ -212,7 +212,7 @@ def text_of(body: Any) -> str:
 def unsupported(field_: str, engine: str) -> NoReturn:
     """Refuses a field that the server cannot honour."""
     raise InvalidRequest(
-        f"'{field_}' is not supported by the model's server ({engine})",
+        f"'{field_}' is not supported by the model server ({engine})",
         param=field_,
         code="unsupported_parameter",
     )

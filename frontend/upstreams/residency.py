@@ -202,7 +202,7 @@ class Residency:
                     await asyncio.shield(stay.change)
         except TimeoutError:
             raise BackendUnavailable(
-                f"the model '{model.name}' is being loaded and is not ready yet; try again soon"
+                f"the model '{model.name}' is being loaded and is not ready yet; try again later"
             ) from None
 
     def _check_failure(self, stay: Stay) -> None:

@@ -44,7 +44,7 @@ _TOGETHER_S, _EACH_S, _MOST_S = 0.01, 0.0014, 0.1
 """Between two parts of a stream: at least, for each open stream, at most. As Triton's engines."""
 _END_S = 0.2
 _OWN_HEADERS = ("accept", "accept-encoding", "user-agent", "content-type")
-_LOST = "the model server is not available now; try again soon"
+_LOST = "the model server is not available now; try again later"
 
 
 class Refused(Exception):
@@ -312,7 +312,9 @@ async def _note_reuse(
 
 async def _refused(response: aiohttp.ClientResponse) -> Exception:
     if response.status < 400:
-        return BackendFailed("the model server redirects requests, which is not followed")
+        return BackendFailed(
+            "the model server redirects requests, which the gateway does not follow"
+        )
     pieces, size = [], 0
     async for part in response.content.iter_any():
         pieces.append(part)

@@ -111,7 +111,7 @@ def _gateway(settings: Settings, path: Path, parts: Parts, bounds: Bounds) -> Ga
         settings=SettingsRoutes(settings_in_force(settings)),
         docs=DocsRoutes(path.fleet, names_are_public),
         status=StatusRoutes(path, names_are_public, settings.public_url, parts.uptime),
-        playground=PlaygroundRoutes(settings.keys_are_required, settings.public_url),
+        playground=PlaygroundRoutes(settings.public_url),
         static=StaticRoutes(),
         login=LoginRoutes(forms, single.sign_on, settings.public_url),
         steps=StepRoutes(forms, users, factors),

@@ -314,7 +314,7 @@ def test_a_model_that_does_not_load_is_left_out_and_named(
     source.write_text("raise RuntimeError('the weights are gone')\n")
     with served(own, tmp_path / "log", timeout_s=60) as service:
         said = " ".join(service.log.read_text().split())
-        assert "echo does not load and is not served: RuntimeError: the weights are gone" in said
+        assert "echo cannot be loaded and is not served: RuntimeError: the weights are gone" in said
         assert status_of(f"{service.url}/v1/models/echo-embedding") == 200
         assert status_of(f"{service.url}/v1/models/echo") == 404
     strict = [sys.executable, "-m", "toolkit", "serve", str(own), "--port", str(free_port())]

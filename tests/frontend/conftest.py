@@ -1,17 +1,30 @@
 """A gateway process in front of the real Triton with the echo models; databases."""
 
+import functools
 from collections.abc import AsyncIterator, Iterator
 
 import httpx2
 import pytest
+from argon2 import PasswordHasher
 from openai import OpenAI
 
+from frontend.accounts import passwords
 from frontend.store.database import Database
 from frontend.store.location import Location
 from tests.support.databases import Databases
 from tests.support.echo import EchoTriton
 from tests.support.gateway import Gateway, run_gateway
 from tests.support.redis import RedisServer
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cheap_hashes() -> Iterator[None]:
+    """Hashes of the test's own process cost little, also for the gateway that checks them: a hash
+    says what it costs. Gateways hash new passwords as they do elsewhere."""
+    with pytest.MonkeyPatch.context() as patch:
+        cheap = functools.partial(PasswordHasher, time_cost=1, memory_cost=64, parallelism=1)
+        patch.setattr(passwords, "PasswordHasher", cheap)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -254,7 +254,7 @@ def test_an_answer_with_another_range_is_not_appended() -> None:
         status = 206
         headers = {"Content-Range": "bytes 5-9/10"}  # noqa: RUF012
 
-    with pytest.raises(http.client.HTTPException, match="another range"):
+    with pytest.raises(http.client.HTTPException, match="different range"):
         download._total(Answer(), 3)
 
 

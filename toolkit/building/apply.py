@@ -85,7 +85,8 @@ def _replacing(output: Path) -> Iterator[Path]:
             scratch = stack.enter_context(replacing(output, lock))
         except BlockingIOError as error:
             raise RepositoryError(
-                f"another build is writing {output}", hint="wait until it ends, then run again"
+                f"another build is writing {output}",
+                hint="wait until it has ended, then run the command again",
             ) from error
         yield scratch
 
@@ -103,6 +104,6 @@ def _verify(spec: Spec, root: Path, target: Target) -> None:
         raise SpecError([finding_of(spec, finding) for finding in declared])
     if errors:
         raise RepositoryError(
-            "the generated repository is wrong:\n" + "\n".join(map(str, errors)),
+            "the generated repository is not valid:\n" + "\n".join(map(str, errors)),
             hint="this is a bug in the toolkit; nothing was changed",
         )

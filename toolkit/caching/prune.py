@@ -56,7 +56,7 @@ def prune(
         elif now - entry.last_use < older_than_s:
             kept.append((entry, "used recently"))
         elif not dry_run and not _remove(entry.path):
-            kept.append((entry, "it is being made"))
+            kept.append((entry, "it is being created"))
         else:
             removed.append(entry)
     return Pruned(tuple(removed), tuple(kept))

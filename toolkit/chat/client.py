@@ -172,7 +172,7 @@ def _error(about: object, status: int) -> RefusedError:
         return RefusedError(str(about), status)
     hint = None
     if status == 401:
-        hint = "give a key of the gateway: --api-key or TRITON_TOOLKIT_API_KEY"
+        hint = "pass a key of the gateway with --api-key or TRITON_TOOLKIT_API_KEY"
     elif status in (429, 503):
         hint = "try again later"
     return RefusedError(str(about.get("message")), status, str(about.get("code") or ""), hint)

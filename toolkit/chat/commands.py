@@ -68,9 +68,9 @@ def _set(session: "Session", rest: str) -> None:
         case "history" | "nohistory":
             session.talk.remembers = name == "history"
             session.screen.line(
-                "questions are sent with what was said before"
+                "questions are sent with the conversation so far"
                 if session.talk.remembers
-                else "each question is sent without the others"
+                else "each question is sent without the conversation so far"
             )
         case "system":
             _system(session, value)
@@ -115,7 +115,7 @@ def _show(session: "Session", rest: str) -> None:
             for message in session.talk.messages:
                 session.screen.line(f"{message['role']}: {_text_of(message)}")
         case other:
-            raise UsageError(f"'/show {other}' is not known", hint=nearest(other, _SHOWN))
+            raise UsageError(f"'/show {other}' does not exist", hint=nearest(other, _SHOWN))
 
 
 def _text_of(message: dict[str, object]) -> str:
@@ -134,7 +134,7 @@ def _model(session: "Session", rest: str) -> None:
                 f"'{rest}' is not served", hint=nearest(rest, names_of(session.client))
             )
         if "chat" not in model.capabilities:
-            raise UsageError(f"{model.name} ({model.kind}) does not chat", hint="/model NAME")
+            raise UsageError(f"{model.name} ({model.kind}) cannot chat", hint="/model NAME")
         session.model, session.talk.model = model, model.name
     session.screen.line(f"model: {session.talk.model}")
 
@@ -221,7 +221,11 @@ def _unquoted(text: str) -> str:
 
 COMMANDS = {
     "/set": Command("[NAME VALUE]", "set a parameter; without arguments: list them", _set),
-    "/show": Command("[info|parameters|system|messages]", "what is in use", _show),
+    "/show": Command(
+        "[info|parameters|system|messages]",
+        "show the model, the parameters or the system prompt in use",
+        _show,
+    ),
     "/model": Command("[NAME]", "continue with another served model", _model),
     "/system": Command("[TEXT]", "set or show the system prompt", _system),
     "/image": Command("PATH...", "attach images to the next question", _image),
@@ -233,7 +237,7 @@ COMMANDS = {
     "/bye": Command("", "end; also /exit", _bye),
 }
 _SWITCHES = {
-    f"NAME {DEFAULT}": "the model's own value again",
+    f"NAME {DEFAULT}": "reset it to the model's default",
     "verbose | quiet": "print rates after each answer, or not",
     "history | nohistory": "whether earlier questions are sent",
 }

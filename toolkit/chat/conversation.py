@@ -117,10 +117,15 @@ def read_tools(path: Path) -> list[dict[str, Any]]:
     try:
         found = json.loads(expand(str(path)).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise UsageError(f"{path} cannot be read: {error}", hint="a JSON list of tools") from error
+        raise UsageError(
+            f"{path} cannot be read: {error}", hint="name a JSON file with a list of tools"
+        ) from error
     tools = found if isinstance(found, list) else [found]
     if not all(isinstance(each, dict) for each in tools):
-        raise UsageError(f"{path} is not a list of tools", hint="as OpenAI's field `tools`")
+        raise UsageError(
+            f"{path} is not a list of tools",
+            hint="it must have the format of OpenAI's field `tools`",
+        )
     return [
         each if "function" in each else {"type": "function", "function": each} for each in tools
     ]

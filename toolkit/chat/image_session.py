@@ -99,7 +99,7 @@ class ImageSession:
         if not name:
             for each, parameter in IMAGE_PARAMETERS.items():
                 self.screen.line(f"  /set {each:16} {parameter.about}")
-            self.screen.line(f"  /set NAME {DEFAULT:11} the model's own value again")
+            self.screen.line(f"  /set NAME {DEFAULT:11} reset it to the model's default")
             return
         if text:
             name, value = read_parameter(name, text, IMAGE_PARAMETERS)

@@ -53,7 +53,7 @@ def data_url(path: Path) -> str:
     try:
         if path.stat().st_size > _MOST_BYTES:
             raise UsageError(
-                f"{path} is larger than {_MOST_BYTES >> 20} MiB", hint="make it smaller first"
+                f"{path} is larger than {_MOST_BYTES >> 20} MiB", hint="resize it first"
             )
         content = path.read_bytes()
     except OSError as error:

@@ -44,7 +44,7 @@ def _texts(text: str) -> list[str]:
     escaped = [word.encode("latin-1", "backslashreplace") for word in shlex.split(text)]
     words = [word.decode("unicode_escape") for word in escaped]
     if not words:
-        raise ValueError("one text or several, in quotes where they have spaces")
+        raise ValueError("one or more texts, in quotes if they contain spaces")
     return words
 
 
@@ -70,16 +70,24 @@ def _format(text: str) -> dict[str, Any]:
 
 PARAMETERS = {
     "temperature": Parameter("0 is the most likely text; higher is more varied", _number(0, 2)),
-    "top_p": Parameter("tokens that together have this probability", _number(0, 1)),
+    "top_p": Parameter(
+        "sample from the most likely tokens whose probabilities add up to this", _number(0, 1)
+    ),
     "top_k": Parameter("the number of most likely tokens; -1 is all", _whole(-1)),
-    "min_p": Parameter("tokens at least this likely relative to the likeliest", _number(0, 1)),
+    "min_p": Parameter(
+        "exclude tokens below this fraction of the most likely token's probability", _number(0, 1)
+    ),
     "seed": Parameter("the same seed gives the same answer", _whole(-(2**63), 2**63 - 1)),
-    "max_tokens": Parameter("the length of an answer at most", _whole(1)),
+    "max_tokens": Parameter("the maximum number of tokens of an answer", _whole(1)),
     "stop": Parameter('texts that end an answer, as in /set stop "\\n" END', _texts),
-    "presence_penalty": Parameter("against tokens that are in the answer already", _number(-2, 2)),
-    "frequency_penalty": Parameter("the same by how often they are in it", _number(-2, 2)),
+    "presence_penalty": Parameter(
+        "lowers the probability of tokens that the answer already contains", _number(-2, 2)
+    ),
+    "frequency_penalty": Parameter(
+        "lowers the probability of tokens by how often the answer contains them", _number(-2, 2)
+    ),
     "repetition_penalty": Parameter(
-        "the same, also for the prompt; 1 changes nothing", _number(0.01)
+        "lowers the probability of tokens of the prompt and the answer; 1: off", _number(0.01)
     ),
     "think": Parameter("whether the model reasons first: true, false, low, medium, high", _think),
     "format": Parameter("`json`, or a file with the JSON Schema of the answer", _format),
@@ -93,7 +101,7 @@ def _size(text: str) -> str:
 
 
 IMAGE_PARAMETERS = {
-    "size": Parameter("WIDTHxHEIGHT in pixels, as in 512x512", _size),
+    "size": Parameter("WIDTHxHEIGHT in pixels, such as 512x512", _size),
     "steps": Parameter("denoising steps; more take longer", _whole(1)),
     "seed": Parameter("the same seed gives the same image", _whole(0, 2**63 - 1)),
     "guidance": Parameter("how closely the image follows the prompt", _number(0)),

@@ -10,7 +10,7 @@ def expand(text: str) -> Path:
     try:
         return Path(text).expanduser()
     except RuntimeError as error:
-        raise UsageError(f"{text}: there is no such user", hint="check the path") from error
+        raise UsageError(f"{text}: this user does not exist", hint="check the path") from error
 
 
 def exists(path: Path) -> bool:

@@ -101,7 +101,7 @@ class Session:
                 self._add_results(answer.calls, ask)
             except (KeyboardInterrupt, EOFError):
                 del self.talk.messages[count - 1 :]
-                self.screen.remark("the question was taken back")
+                self.screen.remark("the question was removed from the conversation")
                 return
 
     def _add_results(self, calls: list[dict[str, Any]], ask: Callable[[str], str]) -> None:

@@ -25,7 +25,7 @@ def print_scores(client: "Client", model: str, query: str, text: str, as_json: b
     documents = [line for line in lines if line.strip()]
     if not documents:
         raise UsageError(
-            f"{model} scores documents: give the query, and a document on each line of standard "
+            f"{model} scores documents: pass the query, and one document per line on standard "
             "input",
             hint=f'toolkit run {model} "QUERY" < documents.txt',
         )

@@ -55,11 +55,14 @@ class Options:
     ] = False
     gpus: Annotated[
         str | None,
-        typer.Option(help="GPUs to check for, as in h100:2 or 24GiB; `none` for no GPU."),
+        typer.Option(help="GPUs to check for, such as h100:2 or 24GiB; `none` for no GPU."),
     ] = None
     memory: Annotated[
         str | None,
-        typer.Option(help="Host memory to check for, as in 64GiB. Default: what is free here."),
+        typer.Option(
+            help="Host memory to check for, such as 64GiB. Default: the free memory of this"
+            " machine."
+        ),
     ] = None
     as_json: Json = False
 

@@ -25,21 +25,26 @@ class Options:
     models: Annotated[Path, typer.Argument(help="The models.yaml.")] = Path("models.yaml")
     output: Annotated[
         Path,
-        typer.Option("--output", "-o", help="Directory of the repository; replaced if it exists."),
+        typer.Option(
+            "--output",
+            "-o",
+            help="Directory of the repository. An existing repository is replaced.",
+        ),
     ] = Path("model_repository")
     target: Annotated[
-        str, typer.Option(help=f"What will serve it: {FORMS}.", autocompletion=complete_targets)
+        str, typer.Option(help=f"Server to build for: {FORMS}.", autocompletion=complete_targets)
     ] = "embedded"
     dry_run: Annotated[
         bool,
         typer.Option(
             "--dry-run",
-            help="Print what a build would download, convert and change, and report what it would "
-            "refuse; change nothing.",
+            help="Print what a build would download, convert and change, and its errors; change "
+            "nothing.",
         ),
     ] = False
     offline: Annotated[
-        bool, typer.Option("--offline", help="With --dry-run: do not ask for sizes of downloads.")
+        bool,
+        typer.Option("--offline", help="With --dry-run: do not request the sizes of downloads."),
     ] = False
     as_json: Json = False
 
@@ -63,7 +68,9 @@ def build_repo(options: Options) -> None:
     from toolkit.targets import find_target
 
     if options.offline and not options.dry_run:
-        raise UsageError("--offline requires --dry-run", hint="toolkit pull downloads beforehand")
+        raise UsageError(
+            "--offline requires --dry-run", hint="to download before a build, run toolkit pull"
+        )
     # before the file is read, whose errors depend on it
     target = find_target(options.target)
     spec = load(options.models, target)

@@ -61,7 +61,7 @@ class Prune(List):
     """The command line of `toolkit cache prune`."""
 
     older_than: Annotated[
-        str, typer.Option(help="Only what was not used for this long: 12h, 30d or 2w.")
+        str, typer.Option(help="Only entries that were not used for this long: 12h, 30d or 2w.")
     ] = "0s"
     kind: Annotated[
         list[str] | None,
@@ -93,7 +93,9 @@ def prune_(options: Prune) -> None:
 
     kinds = options.kind or []
     if unknown := sorted(set(kinds) - set(KINDS)):
-        raise UsageError(f"there is no kind '{unknown[0]}'", hint=f"kinds: {', '.join(KINDS)}")
+        raise UsageError(
+            f"the kind '{unknown[0]}' does not exist", hint=f"kinds: {', '.join(KINDS)}"
+        )
     # before the entries are listed, which reads the whole home
     older_than_s = parse_age(options.older_than)
     entries = list_entries(_spec(options.models))

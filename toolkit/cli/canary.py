@@ -56,7 +56,7 @@ def canary(options: Canary) -> None:
         toolkit models canary my-model --version 2 --request ask.json --count 20 --promote
     """
     if options.promote and options.version is None:
-        raise UsageError("--promote needs --version", hint="toolkit models canary --help")
+        raise UsageError("--promote requires --version", hint="toolkit models canary --help")
     # before anything is loaded
     text = _read(options.request) if options.request is not None else None
     answers = options.run(lambda control, progress: _try(options, text, control, progress))
@@ -95,7 +95,9 @@ def _try(
     try:
         # of the loaded version: another version may have other inputs
         request = request or request_for(served)
-        with progress.step(f"ask version {version}", total=options.count, unit="requests") as step:
+        with progress.step(
+            f"send requests to version {version}", total=options.count, unit="requests"
+        ) as step:
             answers = []
             for _ in range(options.count):
                 answers.append(ask(served, version, control.api, request, options.timeout_s))
@@ -125,4 +127,6 @@ def _read(file: Path) -> str:
         return file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise UsageError(f"{file} cannot be read: {why}", hint="--request takes a file") from error
+        raise UsageError(
+            f"{file} cannot be read: {why}", hint="name a file with --request"
+        ) from error

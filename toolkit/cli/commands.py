@@ -38,12 +38,12 @@ COMMANDS: dict[str, Lazy] = {
     "list-available": Lazy("available", "List models that can be run by name.", _WEIGHTS),
     "pull": Lazy("pull", "Download model weights into the cache.", _WEIGHTS),
     "convert": Lazy("convert", "Convert weights to another format.", _WEIGHTS),
-    "quantize": Lazy("quantize", "Quantize a model and measure what quality it loses.", _WEIGHTS),
+    "quantize": Lazy("quantize", "Quantize a model and measure the loss of quality.", _WEIGHTS),
     "cache": Lazy("cache", "List or delete cached downloads, weights and environments.", _WEIGHTS),
     "doctor": Lazy("doctor", "Check whether this machine can serve models.", _SERVE),
     "fit": Lazy("fit", "Estimate whether the models fit on this or other hardware.", _SERVE),
     "run": Lazy("run", "Chat with a model, or ask it one question.", _SERVE),
-    "prepare": Lazy("prepare", "Install Triton and the environments its models run in.", _SERVE),
+    "prepare": Lazy("prepare", "Install Triton and the Python environments of its models.", _SERVE),
     "serve": Lazy("serve", "Serve a model repository with Triton and the gateway.", _SERVE),
     "ps": Lazy("ps", "List your running services and their models.", _SERVE),
     "logs": Lazy(
@@ -51,13 +51,15 @@ COMMANDS: dict[str, Lazy] = {
         "Print the logs of a service: its own, the gateway's, Triton's and each model's, by time.",
         _SERVE,
     ),
-    "stop": Lazy("stop", "Stop a running service in order: running requests finish first.", _SERVE),
+    "stop": Lazy(
+        "stop", "Stop a running service after its running requests have finished.", _SERVE
+    ),
     "completion": Lazy("completion", "Print the completion script of a shell.", "Shell"),
     "models": Lazy("models", "List, load, unload and test the models of a running Triton.", _SERVE),
 }
 RENAMED = {
-    "keys": "the gateway has it: triton-gateway keys add|list|remove",
-    "plan": "it is now called `toolkit fit`",
+    "keys": "use triton-gateway keys add|list|remove",
+    "plan": "use `toolkit fit`",
 }
 """Former names, and what to type instead."""
 

@@ -10,6 +10,7 @@ from toolkit.cli.options import Json, check_shard_size, shorthands, takes
 from toolkit.cli.output import print_json, say
 from toolkit.cli.progress import console_progress
 from toolkit.errors import UsageError
+from toolkit.names import close_matches
 
 _GOALS = ("onnx", "safetensors", "gguf", "tensorrt-llm")
 _QUANTIZATIONS = ("fp8", "awq", "nvfp4")
@@ -37,7 +38,9 @@ class Options:
     ] = None
     force: Annotated[
         bool,
-        typer.Option("--force", help="Keep a result that differs from its source by too much."),
+        typer.Option(
+            "--force", help="Keep a result that differs from its source by more than the tolerance."
+        ),
     ] = False
     from_pickle: Annotated[
         bool, typer.Option("--from-pickle", help="safetensors: read PyTorch pickles, weights only.")
@@ -61,7 +64,9 @@ class Options:
     ] = None
     shard_size: Annotated[
         str,
-        typer.Option(callback=check_shard_size, help="safetensors: largest file, as 5GB or 500MB."),
+        typer.Option(
+            callback=check_shard_size, help="safetensors: maximum file size, such as 5GB or 500MB."
+        ),
     ] = "5GB"
     as_json: Json = False
 
@@ -116,8 +121,10 @@ def _check(options: Options) -> None:
     }
     for option, (value, values) in known.items():
         if value not in values:
-            names = ", ".join(filter(None, values))
-            raise UsageError(f"{option} {value} is unknown", hint=f"one of {names}")
+            names = list(filter(None, values))
+            near = close_matches(str(value), names)
+            hint = f"did you mean '{near[0]}'?" if near else f"one of {', '.join(names)}"
+            raise UsageError(f"{option} {value} is not valid", hint=hint)
     given = {
         "--from-pickle": (options.from_pickle, "safetensors"),
         "--shard-size": (options.shard_size != "5GB", "safetensors"),
@@ -143,12 +150,12 @@ def _texts() -> list[str]:
 
 def _show(output: Path, record: dict[str, Any]) -> None:
     for check in record["parity"]:
-        verdict = "ok" if check["passed"] else "exceeds the tolerance, kept by --force"
+        verdict = "ok" if check["passed"] else "exceeds the tolerance, kept because of --force"
         say(
             f"{check['part']}: {check['measure']} {check['difference']:.3g} "
             f"(tolerance {check['tolerance']:.3g}): {verdict}"
         )
     say(f"{output}: converted to {record['to']}")
     if record.get("executed") is False:
-        say(f"not executed: {record['why']}. To serve it:")
+        say(f"the result was not executed: {record['why']}. To serve it:")
         say(record["command"])

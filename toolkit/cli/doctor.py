@@ -26,13 +26,13 @@ class Options:
     # `obj` is a described machine in tests (options.machine_of)
     context: typer.Context
     target: Annotated[
-        str, typer.Option(help=f"What to serve here: {FORMS}.", autocompletion=complete_targets)
+        str, typer.Option(help=f"Target to check for: {FORMS}.", autocompletion=complete_targets)
     ] = "embedded"
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the gateway.")] = 9000
     host: Annotated[str, typer.Option(help="Address of the gateway.")] = "127.0.0.1"
-    repository: Annotated[Path, typer.Option(help="Where the model repository is, or will be.")] = (
-        Path("model_repository")
-    )
+    repository: Annotated[
+        Path, typer.Option(help="Folder of the model repository, which need not exist yet.")
+    ] = Path("model_repository")
     strict: Annotated[bool, typer.Option("--strict", help="Treat warnings as errors.")] = False
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False
 

@@ -46,8 +46,8 @@ class Endpoint:
         typer.Option(
             metavar="NAME=VALUE|@FILE",
             envvar="TRITON_TOOLKIT_KEY",
-            help="Key for calls that Triton restricts. Other users of this machine cannot see it "
-            "in a file.",
+            help="Key for calls that Triton restricts. In a file, other users of this machine "
+            "cannot read it.",
         ),
     ] = None
     as_json: Json = False
@@ -60,11 +60,11 @@ class Endpoint:
         from toolkit.serve.record import find_service
 
         if self.triton is not None and self.port is not None:
-            raise UsageError("--port and --triton exclude each other", hint="give one of them")
+            raise UsageError("--port and --triton cannot be combined", hint="pass one of them")
         # a foreign Triton's repository is not known, so its configs come only from Triton
         address, repository = self.triton, None
         if address is None:
-            record = find_service(self.port, "give the address of any Triton: --triton HOST:PORT")
+            record = find_service(self.port, "pass the address of any Triton: --triton HOST:PORT")
             address, repository = record.address, Path(record.repository)
         key = Key.parse(self.key) if self.key else None
         with connected(address, key) as api:
@@ -98,7 +98,7 @@ class Change(OneModel):
     timeout_s: Annotated[
         float,
         typer.Option(
-            min=0.1, help="Seconds that loading, or finishing running requests, may take."
+            min=0.1, help="Timeout in seconds for loading, or for running requests to finish."
         ),
     ] = 600.0
 

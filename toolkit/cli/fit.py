@@ -29,7 +29,7 @@ class Options:
         str | None,
         typer.Option(
             help="GPUs to check for, instead of those of this machine: NAME:COUNT or SIZE:COUNT, "
-            "separated by commas, as in h100:2 or l4:1,24GiB:2; `none` for no GPU."
+            "separated by commas, such as h100:2 or l4:1,24GiB:2; `none` for no GPU."
         ),
     ] = None
     concurrency: Annotated[
@@ -44,13 +44,15 @@ class Options:
     target: Annotated[
         str | None,
         typer.Option(
-            help=f"What serves them: {FORMS}. Default: embedded; container with --gpus.",
+            help=f"Server to check for: {FORMS}. Default: embedded; container with --gpus.",
             autocompletion=complete_targets,
         ),
     ] = None
     memory: Annotated[
         str | None,
-        typer.Option(help="Host memory, as in 64GiB. Default: what is available here."),
+        typer.Option(
+            help="Host memory, such as 64GiB. Default: the available memory of this machine."
+        ),
     ] = None
     processors: Annotated[
         int | None,
@@ -58,7 +60,9 @@ class Options:
     ] = None
     offline: Annotated[
         bool,
-        typer.Option("--offline", help="Download nothing; fail if weights are not in the cache."),
+        typer.Option(
+            "--offline", help="Do not download anything; fail if weights are not in the cache."
+        ),
     ] = False
     as_json: Json = False
 

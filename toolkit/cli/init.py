@@ -42,7 +42,9 @@ class Settings:
     ] = 2048
     yes: Annotated[
         bool,
-        typer.Option("--yes", "-y", help="Ask nothing. Without sources: small example models."),
+        typer.Option(
+            "--yes", "-y", help="Do not ask questions. Without sources: small example models."
+        ),
     ] = False
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False
 
@@ -82,7 +84,10 @@ def init(options: Settings) -> None:
 
     models = options.models
     if models.exists() and not options.force:
-        raise RepositoryError(f"{models} exists already", hint="choose another name, or --force")
+        raise RepositoryError(
+            f"{models} already exists",
+            hint="choose another name, or pass --force to replace the file",
+        )
     schema = models.with_name(SCHEMA_FILE)
     # checked before anything is written
     text, spec = starter(
@@ -151,7 +156,7 @@ def _choice(
     choice = Choice(kind, source, name) if named else Choice(kind, text)
     findings = _source_findings(choice.source, folder)
     if named and not re.fullmatch(NAME, name):
-        findings.append(_finding(f"'{name}' cannot be a name", NAME_HINT))
+        findings.append(_finding(f"'{name}' is not a valid name", NAME_HINT))
     if named and any(each.name == name for each in before):
         findings.append(_finding(f"the name '{name}' is used twice", "choose another name"))
     return choice, findings
@@ -166,7 +171,7 @@ def _source_findings(text: str, folder: Path) -> list[Finding]:
         problem, _, forms = str(error).partition(": ")
         return [_finding(problem, forms or None)]
     if path is not None and not (folder / path).exists():
-        return [_finding(f"there is no {folder / path}", f"paths are relative to {folder}")]
+        return [_finding(f"{folder / path} does not exist", f"paths are relative to {folder}")]
     return []
 
 

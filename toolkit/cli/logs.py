@@ -46,7 +46,7 @@ class Options:
         str | None,
         typer.Option(
             metavar="TIME",
-            help="Only lines from then on: 30s, 10m, 2h or 1d ago, or a time such as "
+            help="Only lines since then: 30s, 10m, 2h or 1d ago, or a time such as "
             "2026-01-31T12:00.",
         ),
     ] = None
@@ -55,8 +55,8 @@ class Options:
         typer.Option(
             min=1,
             max=65535,
-            help="Port of the service, which may have ended. Default: the only one that runs, "
-            "else the last one.",
+            help="Port of the service, which may have ended. Default: the only running service, "
+            "otherwise the last one.",
         ),
     ] = None
 
@@ -112,7 +112,11 @@ def _place(port: int | None) -> "tuple[Path, Record | None]":
     folders = [path for path in (home() / "logs").glob("[0-9]*") if path.is_dir()]
     chosen = [path for path in folders if port is None or path.name == str(port)]
     if not chosen:
-        what = "no service has logs here" if port is None else f"no service on port {port} has logs"
+        what = (
+            "there are no logs of services"
+            if port is None
+            else f"no service on port {port} has logs"
+        )
         raise ServeError(what, hint=_others(folders))
     last = max(chosen, key=_started)
     say(f"the service on port {last.name} has ended; these are its last logs")

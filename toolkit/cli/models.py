@@ -152,7 +152,7 @@ def versions(options: OneModel) -> None:
             for row in rows
         ],
     )
-    say(f"policy: {policy}; a request without a version gets the highest that is loaded")
+    say(f"policy: {policy}; a request without a version uses the highest loaded version")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,7 +162,9 @@ class Load(Change):
     version: Annotated[
         list[int] | None,
         typer.Option(
-            min=1, help="Version to serve; may be repeated. Default: what the policy selects."
+            min=1,
+            help="Version to serve; may be repeated. Default: the versions that the policy"
+            " selects.",
         ),
     ] = None
 
@@ -198,8 +200,8 @@ class Unload(Change):
     steps: Annotated[
         Literal["own", "all", "none"],
         typer.Option(
-            help="Which steps to unload with an ensemble, if no other model uses them: `own` are "
-            "those named after it, as `chat.engine` after `chat`."
+            help="Which steps to unload with an ensemble, if no other model uses them: `own`: "
+            "those named after it, such as `chat.engine` for `chat`."
         ),
     ] = "own"
 

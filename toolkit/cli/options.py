@@ -63,7 +63,7 @@ def shorthands(option: str, values: Collection[str]) -> type[TyperCommand]:
             given = [arg for arg in args if arg == option or arg.startswith(f"{option}=")]
             if len(flags) + len(given) > 1:
                 raise UsageError(
-                    f"{' and '.join(flags + given)} exclude each other", hint=f"give one {option}"
+                    f"{' and '.join(flags + given)} cannot be combined", hint=f"pass one {option}"
                 )
             replaced = [[option, arg[2:]] if arg in flags else [arg] for arg in args]
             return super().parse_args(ctx, [arg for pair in replaced for arg in pair])

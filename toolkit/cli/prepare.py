@@ -22,14 +22,16 @@ class Options:
     ] = None
     cuda: Annotated[
         bool,
-        typer.Option("--cuda", help="The environments for NVIDIA GPUs; about 5 GB to download."),
+        typer.Option(
+            "--cuda", help="Install the environments for NVIDIA GPUs; downloads about 5 GB."
+        ),
     ] = False
     as_json: Json = False
 
 
 @takes(Options)
 def prepare(options: Options) -> None:
-    """Install Triton and the environments its models run in.
+    """Install Triton and the Python environments of its models.
 
     Afterwards `toolkit serve` can start without a network. `toolkit serve` itself installs what
     its repository needs; container images are built with this command.

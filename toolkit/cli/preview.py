@@ -62,7 +62,7 @@ def _show_files(found: Preview) -> None:
     for word, files in sorts.items():
         for line in _grouped(files):
             print_line(f"{word}\t{line}")
-    print_line(f"{changes.unchanged} files stay as they are")
+    print_line(f"{changes.unchanged} files are unchanged")
 
 
 def _grouped(files: tuple[str, ...]) -> list[str]:

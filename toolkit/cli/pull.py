@@ -112,8 +112,8 @@ class Download(Models):
         list[str] | None,
         typer.Argument(
             metavar="[SOURCE]...",
-            help="Sources as in models.yaml, or https addresses of files. Default: all sources of "
-            "models.yaml.",
+            help="Sources in the format of models.yaml, or https addresses of files. Default: all "
+            "sources of models.yaml.",
         ),
     ] = None
     only: Annotated[
@@ -197,7 +197,9 @@ def check(options: Models) -> None:
         raise SourceError(
             f"the weights of {len(bad)} of {len(weights)} models are missing or incomplete: "
             + ", ".join(each.name for each in bad),
-            hint="delete the corrupted folders, then toolkit pull" if corrupted else "toolkit pull",
+            hint="delete the corrupted folders, then run toolkit pull"
+            if corrupted
+            else "toolkit pull",
         )
 
 
@@ -209,14 +211,14 @@ def _sources(options: Download) -> "dict[str, Source | UrlSource]":
     given, sha256, only = options.sources or [], options.sha256, options.only or []
     # all other sources are pinned by `digest` in models.yaml
     if sha256 is not None and not (len(given) == 1 and _is_url(given[0])):
-        raise UsageError("--sha256 requires exactly one https address", hint="give one address")
+        raise UsageError("--sha256 requires exactly one https address", hint="pass one address")
     if sha256 is not None and not re.fullmatch(r"[0-9a-fA-F]{64}", sha256):
         raise UsageError(f"--sha256 '{sha256}' is not a SHA-256", hint="write 64 hex digits")
     if given:
         if only:
             raise UsageError(
-                "--only names models of models.yaml, and sources were given too",
-                hint="give --only or sources",
+                "--only selects models of models.yaml and cannot be combined with sources",
+                hint="pass --only or sources",
             )
         return {text: _parse(text, sha256) for text in given}
     needed = spec_sources(load(options.models))
@@ -269,7 +271,10 @@ def _fetch_all(
         hints = [each.hint for each in failed.values() if each.hint]
         failure = SourceError(
             "\n".join(
-                each.message if name in each.message else f"{name}: {each.message}"
+                # a message names the file, without the kind of source
+                each.message
+                if name.removeprefix("gguf:").removeprefix("path:") in each.message
+                else f"{name}: {each.message}"
                 for name, each in failed.items()
             ),
             hint=hints[0] if hints else None,

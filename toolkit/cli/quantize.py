@@ -18,7 +18,7 @@ from toolkit.weights.sources import Fetched
 
 _NAMES = [*METHODS, *GRAPH_METHODS]
 _MODEL = "A Hugging Face directory, a .gguf file, hf:ORG/NAME or package:NAME==VERSION/path; for "
-_MODEL += "ONNX an encoder's .onnx file or what `toolkit convert --to onnx` wrote."
+_MODEL += "ONNX an encoder's .onnx file or the output of `toolkit convert --to onnx`."
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Options:
         typer.Option(
             min=2,
             help="Number of inputs that share a scale. Default: the largest of 128, 64 and 32 that "
-            "divides the model's layers.",
+            "divides the inputs of the model's layers.",
         ),
     ] = None
     symmetric: Annotated[
@@ -76,9 +76,12 @@ class Options:
     search: Annotated[
         int, typer.Option(min=4, help="Number of scales that AWQ tries for each layer.")
     ] = 20
-    device: Annotated[str, typer.Option(help="Where to compute: auto, cpu or cuda.")] = "auto"
+    device: Annotated[str, typer.Option(help="Device to compute on: auto, cpu or cuda.")] = "auto"
     shard_size: Annotated[
-        str, typer.Option(callback=check_shard_size, help="Largest weight file, as 5GB or 500MB.")
+        str,
+        typer.Option(
+            callback=check_shard_size, help="Maximum size of a weight file, such as 5GB or 500MB."
+        ),
     ] = "5GB"
     layout: Annotated[
         str, typer.Option(help="Checkpoint format: compressed-tensors (for vLLM) or autoawq.")
@@ -96,19 +99,22 @@ class Options:
         typer.Option("--engine/--no-engine", help="Also measure speed and quality in vLLM."),
     ] = True
     max_ppl_ratio: Annotated[
-        float, typer.Option(min=0, help="Limit: perplexity after, divided by perplexity before.")
+        float,
+        typer.Option(
+            min=0, help="Limit: perplexity of the result divided by perplexity of the source."
+        ),
     ] = 2.0
     max_kl: Annotated[float, typer.Option(min=0, help="Limit: mean KL divergence in nats.")] = 1.0
     min_cosine: Annotated[
         float,
-        typer.Option(min=-1, max=1, help="Limit, ONNX: mean cosine to the source's vectors."),
+        typer.Option(min=-1, max=1, help="Limit for ONNX: mean cosine to the source's vectors."),
     ] = 0.9
     as_json: Json = False
 
 
 @takes(Options, cls=shorthands("--method", _NAMES))
 def quantize(options: Options) -> None:
-    """Quantize a model and measure what quality it loses.
+    """Quantize a model and measure the loss of quality.
 
     The report compares size, perplexity, KL divergence and speed before and after. It is written to
     `quality/report.md` in the output directory. A result that breaks a limit is moved to
@@ -137,14 +143,15 @@ def _check(options: Options) -> None:
     if method not in _NAMES:
         near = close_matches(method, _NAMES)
         hint = f"did you mean '{near[0]}'?" if near else f"one of {', '.join(_NAMES)}"
-        raise UsageError(f"there is no method '{method}'", hint=hint)
+        raise UsageError(f"the method '{method}' does not exist", hint=hint)
     if options.device not in {"auto", "cpu", "cuda"}:
-        raise UsageError(f"--device {options.device} is unknown", hint="auto, cpu or cuda")
+        raise UsageError(f"--device {options.device} is not valid", hint="auto, cpu or cuda")
     if method in GRAPH_METHODS and (
         options.group_size is not None or options.layout != "compressed-tensors"
     ):
         raise UsageError(
-            f"--method {method} is for ONNX models, --group-size and --layout for language models",
+            f"--method {method} is for ONNX models; --group-size and --layout are for language"
+            " models",
             hint=f"for language models: {', '.join(METHODS)}",
         )
 

@@ -85,7 +85,10 @@ def _images(
         answers.write_image(client, {**fields, "prompt": prompt}, options.output, options.as_json)
         return
     model = fields.pop("model")
-    say(f"{model}: a prompt makes a file; /? lists the commands, Ctrl-D ends the session")
+    say(
+        f"{model}: each prompt generates an image file; /? lists the commands, Ctrl-D ends the"
+        " session"
+    )
     ImageSession(client, model, screen, print_error, fields).run(home() / "chat")
 
 
@@ -116,7 +119,7 @@ def _talk(
     # without a template messages cannot become a prompt
     if "chat" not in model.capabilities:
         raise UsageError(
-            f"{model.name} has no chat template, so it only completes texts",
+            f"{model.name} does not have a chat template, so it only completes texts",
             hint="POST /v1/completions",
         )
     session = Session(client, model, talk, screen, print_error, options.verbose)

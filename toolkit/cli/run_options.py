@@ -38,22 +38,25 @@ class Options:
         typer.Argument(
             metavar="MODEL",
             autocompletion=complete_runnable,
-            help="A served model; or one to serve: hf:ORG/NAME, a .gguf file, a Hugging Face "
-            "directory or a name of `toolkit list-available`.",
+            help="A served model, or a model to serve: hf:ORG/NAME, a .gguf file, a Hugging "
+            "Face directory or a name of `toolkit list-available`.",
         ),
     ]
     words: Annotated[
         list[str] | None,
         typer.Argument(
             metavar="[PROMPT]...",
-            help="Answer this and exit. Standard input, if it is not a terminal, follows it.",
+            help="Answer this prompt and exit. Standard input, if it is not a terminal, is"
+            " appended to it.",
         ),
     ] = None
     system: Annotated[str | None, typer.Option(help="The system prompt.")] = None
     setting: Annotated[
         list[str] | None,
         typer.Option(
-            "--set", metavar="NAME=VALUE", help="As /set in the chat: temperature=0, size=512x512."
+            "--set",
+            metavar="NAME=VALUE",
+            help="Set a parameter as with /set in the chat: temperature=0, size=512x512.",
         ),
     ] = None
     image: Annotated[
@@ -75,7 +78,7 @@ class Options:
         typer.Option(min=1, max=65535, help="Port of one of your services. Default: any."),
     ] = None
     url: Annotated[
-        str | None, typer.Option(help="Address of a gateway elsewhere, instead of --port.")
+        str | None, typer.Option(help="Address of another gateway, instead of --port.")
     ] = None
     api_key: Annotated[
         str | None,
@@ -86,7 +89,7 @@ class Options:
         typer.Option(
             min=16,
             max=100_000_000,
-            help="Tokens of prompt and answer, if the model is served first.",
+            help="Context length in tokens, if this command starts the service.",
         ),
     ] = None
     as_json: Json = False
@@ -100,7 +103,7 @@ def read_pairs(options: Options) -> list[tuple[str, str]]:
     for text in options.setting or ():
         name, sign, value = text.partition("=")
         if not sign:
-            raise UsageError(f"'{text}' is not NAME=VALUE", hint="as in --set temperature=0")
+            raise UsageError(f"'{text}' is not NAME=VALUE", hint="for example --set temperature=0")
         name = name.strip()
         only_images = name in IMAGE_PARAMETERS and name not in PARAMETERS
         read_parameter(name, value, IMAGE_PARAMETERS if only_images else PARAMETERS)
@@ -109,12 +112,12 @@ def read_pairs(options: Options) -> list[tuple[str, str]]:
 
 
 def check_files(options: Options) -> None:
-    """Raises UsageError for options that exclude each other, and for files that cannot be used."""
+    """Raises UsageError for options that cannot be combined, and for files that cannot be used."""
     from toolkit.chat.conversation import read_tools
     from toolkit.chat.images import data_url
 
     if options.url is not None and options.port is not None:
-        raise UsageError("--url and --port exclude each other", hint="give one of them")
+        raise UsageError("--url and --port cannot be combined", hint="pass one of them")
     if options.url is not None and not re.fullmatch(r"https?://[^/\s]+\S*", options.url):
         raise UsageError(
             f"--url '{options.url}' is not the address of a gateway",
@@ -133,7 +136,7 @@ def check_files(options: Options) -> None:
     if (output := options.output) is not None:
         if not output.absolute().parent.is_dir():
             raise UsageError(
-                f"there is no folder {output.absolute().parent}", hint="create it first"
+                f"the folder {output.absolute().parent} does not exist", hint="create it first"
             )
         if output.is_dir():
             raise UsageError(f"{output} is a folder", hint="name a file in it")
@@ -166,12 +169,14 @@ def read_prompt(options: Options) -> str | None:
     if prompt is not None:
         return prompt
     if options.as_json:
-        raise UsageError("--json requires a prompt", hint="a chat prints text only")
+        raise UsageError("--json requires a prompt", hint="a chat prints only text")
     if options.output is not None:
-        raise UsageError("--output requires a prompt", hint="a session names each file")
+        raise UsageError(
+            "--output requires a prompt", hint="a session chooses the name of each file"
+        )
     # prompts of a chat would be mixed into the pipe
     if not sys.stdout.isatty():
-        raise UsageError("a chat needs a terminal", hint="give a prompt")
+        raise UsageError("a chat needs a terminal", hint="pass a prompt")
     return None
 
 
@@ -191,9 +196,11 @@ def _prompt(words: list[str] | None) -> str | None:
         text = "\n\n".join(part for part in (text, piped.strip()) if part)
         if not text:
             raise UsageError(
-                "there is no prompt, and standard input is empty", hint="give a prompt"
+                "there is no prompt, and standard input is empty", hint="pass a prompt"
             )
     # an empty argument is most likely a shell variable that is not set
     elif words is not None and not text.strip():
-        raise UsageError("the prompt is empty", hint="without a prompt, a chat begins")
+        raise UsageError(
+            "the prompt is empty", hint="pass a text, or omit the prompt to start a chat"
+        )
     return text or None

@@ -46,7 +46,7 @@ def find_gateway(model: str, options: ServiceOptions) -> tuple[str, str]:
     for record in services:
         if record.state == READY and _serves(record, model, options.api_key):
             if options.context_length is not None:
-                say(f"{model} is served already, so --context-length has no effect")
+                say(f"{model} is already served, so --context-length has no effect")
             return record.url, model
     # loads in progress are waited for, else two services would load one model
     for record in services:
@@ -100,7 +100,7 @@ def _start(model: str, options: ServiceOptions, services: "list[Record]") -> tup
     else:
         raise _unknown(model, services, options.api_key)
     port = _free_port()
-    say(f"starting a service for {name}; it stays until `toolkit stop --port {port}`")
+    say(f"starting a service for {name}; stop it with `toolkit stop --port {port}`")
     record = start_service([str(repository), "--port", str(port)], say)
     return record.url, name
 
@@ -141,7 +141,8 @@ def _unknown(model: str, services: "list[Record]", key: str | None) -> ToolkitEr
         if served:
             return UsageError(
                 f"'{model}' is not served, and is neither a file nor a known model",
-                hint=f"served: {', '.join(served)}; `toolkit list-available` shows what could be",
+                hint=f"served: {', '.join(served)}; `toolkit list-available` shows models that"
+                " you can serve",
             )
         return error
     return ServeError(f"'{model}' is not served", hint="toolkit list-available")

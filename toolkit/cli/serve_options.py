@@ -1,4 +1,4 @@
-"""The command line of `toolkit serve`: its options, and which of them exclude each other."""
+"""The command line of `toolkit serve`: its options, and which of them cannot be combined."""
 
 import re
 from dataclasses import dataclass
@@ -48,7 +48,7 @@ class Options:
     repository: Annotated[
         Path,
         typer.Argument(
-            help="The model repository that `toolkit build-repo` wrote; or one model: hf:ORG/NAME, "
+            help="A model repository of `toolkit build-repo`, or one model: hf:ORG/NAME, "
             "a .gguf file, a Hugging Face directory or a name of `toolkit list-available`."
         ),
     ] = _BUILT
@@ -56,7 +56,7 @@ class Options:
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the gateway.")] = 9000
     ollama_port: Annotated[
         int | None,
-        typer.Option(min=1, max=65535, help="A second port, for tools that expect Ollama's 11434."),
+        typer.Option(min=1, max=65535, help="Second port, for tools that expect Ollama's 11434."),
     ] = None
     open: Annotated[
         bool,
@@ -69,14 +69,15 @@ class Options:
     triton_only: Annotated[
         bool,
         typer.Option(
-            "--triton-only", help="Start no gateway; open Triton to gateways on other machines."
+            "--triton-only",
+            help="Do not start a gateway; open Triton to gateways on other machines.",
         ),
     ] = False
     triton_port: Annotated[
         int, typer.Option(min=1, max=65535, help="With --triton-only: the gRPC port.")
     ] = 8001
     frontend_only: Annotated[
-        bool, typer.Option("--frontend-only", help="Start no Triton; use the one at --triton.")
+        bool, typer.Option("--frontend-only", help="Do not start Triton; use the one at --triton.")
     ] = False
     triton: Annotated[
         str | None,
@@ -97,7 +98,8 @@ class Options:
             exists=True,
             dir_okay=False,
             help="File with NAME=VALUE. With --triton-only: the key that loading and unloading "
-            "models requires; without this option nobody can. With --frontend-only: the key that "
+            "models requires; without this option, nobody can load or unload models. With"
+            " --frontend-only: the key that "
             "the gateway sends.",
         ),
     ] = None
@@ -108,20 +110,21 @@ class Options:
         int | None,
         typer.Option(
             help="Also open Triton's metrics on this loopback port; the gateway's /metrics then "
-            "has them, too."
+            "contains them, too."
         ),
     ] = None
     triton_traces_url: Annotated[
         str,
         typer.Option(
-            help="An OTLP collector that gets the spans of Triton's own steps, such as "
-            "http://127.0.0.1:4318/v1/traces. They join the traces of the gateway."
+            help="OTLP collector for the spans of Triton's own steps, such as "
+            "http://127.0.0.1:4318/v1/traces. They become part of the gateway's traces."
         ),
     ] = ""
     device: Annotated[
         Device,
         typer.Option(
-            help="What models compute on. auto: cuda if nvidia-smi shows a usable GPU, else cpu."
+            help="Device for the models. auto: cuda if nvidia-smi shows a usable GPU, otherwise"
+            " cpu."
         ),
     ] = Device.AUTO
     context_length: Annotated[
@@ -129,28 +132,34 @@ class Options:
         typer.Option(
             min=16,
             max=100_000_000,
-            help="With one model: tokens of prompt and answer together. Default: the model's "
-            "maximum, at most 8192 for language models.",
+            help="With one model: context length in tokens. Default: the model's maximum, at "
+            "most 8192 for language models.",
         ),
     ] = None
     drain_s: Annotated[
-        float, typer.Option(min=0, help="Seconds that running requests get to finish at the end.")
+        float,
+        typer.Option(
+            min=0, help="Seconds that running requests have to finish when the service stops."
+        ),
     ] = 20.0
     strict: Annotated[
         bool,
-        typer.Option("--strict", help="Stop if a model does not load. Default: serve the others."),
+        typer.Option(
+            "--strict", help="Stop if a model cannot be loaded. Default: serve the others."
+        ),
     ] = False
     dead_after_s: Annotated[
         float,
         typer.Option(
-            min=1, help="Restart a model that neither answers nor works for this many seconds."
+            min=1,
+            help="Restart a model that does not answer and does not compute for this many seconds.",
         ),
     ] = 60.0
     hung_after_s: Annotated[
         float,
         typer.Option(
             min=0,
-            help="Restart a model that works for this many seconds without finishing a request. "
+            help="Restart a model that computes for this many seconds without finishing a request. "
             "Set it above the longest request. 0: never.",
         ),
     ] = 900.0
@@ -165,8 +174,8 @@ class Options:
         bool,
         typer.Option(
             *FLAGS,
-            help="Return when the service is ready, and leave it running in the background. "
-            "`toolkit stop` stops it.",
+            help="Return when the service is ready and leave it running in the background. "
+            "Stop it with `toolkit stop`.",
         ),
     ] = False
 
@@ -182,11 +191,11 @@ def check(options: Options) -> None:
     """Refuses options that cannot be combined. Raises UsageError."""
     if options.frontend_only != (options.triton is not None):
         raise UsageError(
-            "--frontend-only and --triton HOST:PORT require each other", hint="give both"
+            "--frontend-only and --triton HOST:PORT must be used together", hint="give both"
         )
     if options.detach and (options.frontend_only or options.stop_with_parent):
         other = "--frontend-only" if options.frontend_only else "--stop-with-parent"
-        raise UsageError(f"--detach and {other} exclude each other", hint="remove one of them")
+        raise UsageError(f"--detach and {other} cannot be combined", hint="remove one of them")
     # the default folder has an error of its own, which names `toolkit build-repo`
     is_repository = options.repository.is_dir() or options.repository == _BUILT
     if not (options.frontend_only or is_repository):
@@ -200,7 +209,7 @@ def check(options: Options) -> None:
         )
     _check_traces(options)
     if options.triton_only and options.frontend_only:
-        raise UsageError("--triton-only and --frontend-only exclude each other", hint="give one")
+        raise UsageError("--triton-only and --frontend-only cannot be combined", hint="give one")
     if options.triton_only and options.context.args:
         raise UsageError(
             "--triton-only does not start a gateway, so gateway settings have no effect",
@@ -210,7 +219,7 @@ def check(options: Options) -> None:
     if options.triton_only and not (options.open or _is_loopback(options.host)):
         raise UsageError(
             f"anyone who can reach '{options.host}' could send requests without a key",
-            hint="give --open if that is intended",
+            hint="pass --open if that is intended",
         )
     if options.control_key_file is not None:
         from toolkit.serve.connection import Key
@@ -227,13 +236,13 @@ def check(options: Options) -> None:
 def _check_traces(options: Options) -> None:
     if options.triton_traces_url and options.frontend_only:
         raise UsageError(
-            "--triton-traces-url and --frontend-only exclude each other",
+            "--triton-traces-url and --frontend-only cannot be combined",
             hint="start that Triton with `--trace-config`, see docs/guides/traces.md",
         )
     if not re.fullmatch(r"(https?://[!-~]+)?", url := options.triton_traces_url):
         raise UsageError(
             f"--triton-traces-url is '{url[:80]}', not an http: or https: URL",
-            hint="give the whole URL of the collector, such as http://127.0.0.1:4318/v1/traces",
+            hint="pass the whole URL of the collector, such as http://127.0.0.1:4318/v1/traces",
         )
 
 

@@ -32,7 +32,7 @@ class Options:
     ] = None
     every: Annotated[bool, typer.Option("--all", help="Stop all of your services.")] = False
     kill: Annotated[
-        bool, typer.Option("--kill", help="Do not wait for running requests or models.")
+        bool, typer.Option("--kill", help="Stop without waiting for running requests or models.")
     ] = False
     timeout_s: Annotated[
         float, typer.Option(min=0.1, help="Seconds to wait for running requests to finish.")
@@ -41,7 +41,7 @@ class Options:
 
 @takes(Options)
 def stop(options: Options) -> None:
-    """Stop a running service in order: running requests finish first.
+    """Stop a running service after its running requests have finished.
 
     With MODEL, unload that model and its own steps; `toolkit models load` loads it again.
     Only services that you started with `toolkit serve` are stopped, never another process.
@@ -71,7 +71,7 @@ def _chosen(options: Options) -> "list[Record]":
     from toolkit.serve.record import find_service, live_records
 
     if options.every and options.port is not None:
-        raise UsageError("--all and --port exclude each other", hint="give one of them")
+        raise UsageError("--all and --port cannot be combined", hint="pass one of them")
     live = live_records()
     # nothing runs: that is what was asked for, so no error
     if options.every or (not live and options.port is None):

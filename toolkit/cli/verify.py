@@ -24,28 +24,30 @@ class VerifyOptions:
     """What `toolkit verify` checks, and how it reports."""
 
     directory: Annotated[
-        Path, typer.Argument(metavar="DIR", help="The model repository, ours or hand-written.")
+        Path,
+        typer.Argument(metavar="DIR", help="The model repository, generated or written by hand."),
     ] = Path("model_repository")
     target: Annotated[
         str | None,
         typer.Option(
             autocompletion=complete_targets,
-            help="Server to check for: embedded or container:YY.MM[-vllm|-trtllm]. Default: what "
-            "the repository was built for; else embedded, or container where a backend needs it.",
+            help="Server to check for: embedded or container:YY.MM[-vllm|-trtllm]. Default: the "
+            "target of the build; otherwise embedded, or container if a backend requires it.",
         ),
     ] = None
     gpus: Annotated[
         int | None,
         typer.Option(
-            min=0, max=1024, help="GPUs of the host that serves it; unknown if not given."
+            min=0, max=1024, help="Number of GPUs of the host that serves it. Default: unknown."
         ),
     ] = None
-    strict: Annotated[bool, typer.Option("--strict", help="Warnings fail as errors do.")] = False
+    strict: Annotated[bool, typer.Option("--strict", help="Treat warnings as errors.")] = False
     json: Json = False
     fix: Annotated[
         bool,
         typer.Option(
-            "--fix", help="First apply fixes that need no decision, and print the changes."
+            "--fix",
+            help="First apply the fixes that do not require a decision, and print the changes.",
         ),
     ] = False
 

@@ -84,14 +84,14 @@ def architecture(folder: Path, config: dict[str, Any]) -> str:
         return str(names[0])
     raise ConvertError(
         f"config.json of {folder.absolute().name} does not name an architecture",
-        hint='it should say what the model is, as "architectures": ["LlamaForCausalLM"]',
+        hint='it should name the architecture, such as "architectures": ["LlamaForCausalLM"]',
     )
 
 
 def check_config(config: Any) -> None:
     """Raises TypeError for what is not an object with a list of names as `architectures`."""
     if not isinstance(config, dict):
-        raise TypeError(f"it holds a {type(config).__name__}, not an object")
+        raise TypeError(f"it contains a {type(config).__name__}, not an object")
     names = config.get("architectures")
     if names is not None and not (
         isinstance(names, list) and all(isinstance(name, str) for name in names)
@@ -141,8 +141,8 @@ def _context_length(config: dict[str, Any]) -> int:
     if (limit := positions(config)) is not None:
         return limit
     raise ConvertError(
-        "config.json does not say how many tokens the model knows",
-        hint=f"it should hold one of {', '.join(_MOST_TOKENS)}",
+        "config.json does not contain the maximum number of positions of the model",
+        hint=f"it should contain one of {', '.join(_MOST_TOKENS)}",
     )
 
 
@@ -167,8 +167,8 @@ def _size(config: dict[str, Any], *names: str) -> int:
     value = config.get(name)
     if not isinstance(value, int) or value < 1:
         raise ConvertError(
-            f"config.json: {name} is {str(value)[:40]}, and the KV cache's size needs a number "
-            "above 0"
+            f"config.json: {name} is {str(value)[:40]}; the size of the KV cache requires a "
+            "number above 0"
         )
     return value
 

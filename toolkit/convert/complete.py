@@ -48,7 +48,7 @@ def check_against_config(folder: Path, shapes: Mapping[str, tuple[int, ...]]) ->
     with refusing(f"{file} cannot be read"):
         config = json.loads(file.read_text())
         if not isinstance(config, dict):
-            raise TypeError(f"it holds a {type(config).__name__}, not an object")
+            raise TypeError(f"it contains a {type(config).__name__}, not an object")
     if (model := _model(folder, config)) is not None:
         strict, kind, about = model
         with _described(folder):
@@ -58,7 +58,7 @@ def check_against_config(folder: Path, shapes: Mapping[str, tuple[int, ...]]) ->
 @contextmanager
 def _described(folder: Path) -> Iterator[None]:
     """For making a model without weights: what fails then is in its settings."""
-    what = f"config.json of {folder.name} does not describe a model that transformers can make"
+    what = f"config.json of {folder.name} does not describe a model that transformers can create"
     with quiet(), refusing(what, hint="compare it with the model's page"):
         yield
 
@@ -92,7 +92,8 @@ def _check_layers(expected: set[str], present: set[str], folder: Path) -> None:
     missing = sorted(layers - there)
     if missing and len(layers & there) >= _SAME_NAMES * len(layers):
         raise ConvertError(
-            f"{folder.name} does not hold the weights of the model that its config.json describes; "
+            f"{folder.name} does not contain the weights of the model that its config.json"
+            " describes; "
             f"missing: {listed(missing)}",
-            hint="fetch the whole model again",
+            hint="download the whole model again",
         )

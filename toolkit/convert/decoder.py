@@ -69,8 +69,8 @@ def _check(folder: Path) -> Any:
     name = architecture(folder, content)
     if name not in ARCHITECTURES:
         raise ConvertError(
-            f"{name} is not written as an ONNX decoder here",
-            hint=f"known: {', '.join(ARCHITECTURES)}; vLLM serves the safetensors themselves",
+            f"{name} cannot be converted to an ONNX decoder",
+            hint=f"known: {', '.join(ARCHITECTURES)}; serve the safetensors with vLLM",
         )
     if content.get("quantization_config") is not None:
         raise ConvertError(
@@ -85,8 +85,8 @@ def _check(folder: Path) -> Any:
     kind = (config.rope_parameters or {}).get("rope_type", "default")
     if name not in _ROTARY.get(kind, ()):
         raise ConvertError(
-            f"{name} with '{kind}' rotary positions comes out wrong as an ONNX decoder",
-            hint="vLLM serves the safetensors themselves",
+            f"{name} with '{kind}' rotary positions gives wrong results as an ONNX decoder",
+            hint="serve the safetensors with vLLM",
         )
     refuse_window(config, "the ONNX decoder")
     return config

@@ -68,7 +68,7 @@ class Decoder:
                 model.SerializeToString(), options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # onnxruntime's own errors have no public base
-            raise ConvertError(f"the written graph does not load: {error}") from error
+            raise ConvertError(f"the graph that was written cannot be loaded: {error}") from error
         self.inputs = _described(self._session.get_inputs())
         self.outputs = _described(self._session.get_outputs())
 

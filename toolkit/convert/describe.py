@@ -48,7 +48,7 @@ def _numbers(file: Path) -> Counter[str]:
             counts[tensor["dtype"]] += math.prod(tensor["shape"])
     except (ValueError, KeyError, TypeError) as error:
         raise ConvertError(
-            f"{file.name} is not a complete safetensors file: {error}", hint="fetch it again"
+            f"{file.name} is not a complete safetensors file: {error}", hint="download it again"
         ) from error
     return counts
 

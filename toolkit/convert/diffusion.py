@@ -181,7 +181,9 @@ def _check_shape(folder: Path) -> dict[str, Any]:
     if not (folder / "scheduler" / "scheduler_config.json").exists():
         wrong.append("scheduler/scheduler_config.json is missing")
     if parts.get("requires_aesthetics_score"):
-        wrong.append("it refines images (requires_aesthetics_score) and draws none from text")
+        wrong.append(
+            "it refines images (requires_aesthetics_score) and does not generate images from text"
+        )
     if wrong:
         raise ConvertError(
             f"cannot convert the pipeline in {folder}: {'; '.join(wrong)}",

@@ -32,7 +32,7 @@ def _directory(conversion: Conversion, source: Path) -> int | None:
         raise ConvertError(
             f"{source.name} is not the directory of {conversion.source}: it has no "
             f"{conversion.needs}",
-            hint="name a directory as it is on the Hugging Face Hub",
+            hint="name a directory in the format of the Hugging Face Hub",
         )
     if not conversion.limited:
         return None

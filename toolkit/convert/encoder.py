@@ -109,7 +109,7 @@ def _load(folder: Path) -> SentenceTransformer:
         if source.tokenizer.pad_token is None:
             raise ConvertError(
                 f"the tokenizer of {folder.name} has no padding token, which an encoder needs",
-                hint="is it a language model? then `architectures` in config.json should say so",
+                hint="if it is a language model, correct `architectures` in config.json",
             )
         compare_with_files(_body(source), place, tensors)
     _check_texts(source, folder)
@@ -124,8 +124,9 @@ def _check_texts(source: SentenceTransformer, folder: Path) -> None:
     if prompt := (source.prompts or {}).get(name or ""):
         raise ConvertError(
             f"config_sentence_transformers.json of {folder.name} begins every text with "
-            f"{prompt[:60]!r} (default_prompt_name '{name}'), which the served model does not",
-            hint="set default_prompt_name to null, and let callers write the prompt",
+            f"{prompt[:60]!r} (default_prompt_name '{name}'); the served model does not add this"
+            " prompt",
+            hint="set default_prompt_name to null, and let callers add the prompt",
         )
 
 

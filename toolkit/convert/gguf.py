@@ -130,7 +130,9 @@ def compare_tensors(source: Gguf, weights: Path, config: Any) -> None:
     for name, tensor in read_tensors(weights).items():
         place = known.place(name)
         if place not in source.tensors:
-            raise ConvertError(f"{source.file.name} holds no {place}, which {name} is made of")
+            raise ConvertError(
+                f"{source.file.name} does not contain {place}, which {name} is made of"
+            )
         # one tensor at a time: all of them in float32 are twice the model's size
         values = torch.from_numpy(known.restore(name, place, source.values(place)))
         with safe_open(weights / tensor.file, framework="pt") as written:
@@ -139,7 +141,7 @@ def compare_tensors(source: Gguf, weights: Path, config: Any) -> None:
     refuse_differences(source.file, set(), left)
     record(
         Check("GGUF tensors", "tensors that are not the source's rounded to bfloat16", wrong, 0),
-        f"{wrong} tensors of {source.file.name} came out differently",
+        f"{wrong} tensors of {source.file.name} differ after the conversion",
     )
 
 

@@ -95,7 +95,7 @@ def read_gguf_config(source: Gguf, whole: Any) -> Any:
     ]
     if unread:
         raise ConvertError(
-            f"{name} says {', '.join(sorted(unread))}, which is not read here",
+            f"{name} says {', '.join(sorted(unread))}, which the toolkit cannot read",
             hint="name the original safetensors directory as `source`",
         )
     config.max_position_embeddings = source.own("context_length")
@@ -126,9 +126,9 @@ def refuse_settings(name: str, expected: Any, actual: Any, architecture: str) ->
             lost.append(f"{field} ({str(value)[:60]})")
     if lost:
         raise ConvertError(
-            f"config.json of {name} says {', '.join(lost)}, which GGUF's {architecture} does not "
-            "hold",
-            hint="vLLM serves the safetensors themselves",
+            f"config.json of {name} says {', '.join(lost)}, which GGUF's {architecture} cannot "
+            "store",
+            hint="serve the safetensors with vLLM",
         )
 
 
@@ -161,7 +161,7 @@ def _check_numbers(source: Gguf) -> None:
             raise ConvertError(
                 f"{source.file.name}: {source.architecture}.{key} is {str(value)[:60]}, "
                 "not one number above 0",
-                hint="models whose layers differ in size are not read from GGUF here",
+                hint="models whose layers differ in size cannot be read from GGUF",
             )
 
 
@@ -177,7 +177,7 @@ def _set_attention(config: Any, source: Gguf) -> None:
     heads = source.own("attention.head_count")
     size = source.own("attention.key_length") or source.own("embedding_length") // heads
     if source.own("attention.value_length", size) != size:
-        raise ConvertError(f"{name}: keys and values of different lengths are not read here")
+        raise ConvertError(f"{name}: keys and values of different lengths cannot be read")
     if hasattr(config, "head_dim"):
         config.head_dim = size
     elif size * heads != source.own("embedding_length"):
@@ -219,7 +219,7 @@ def _set_rotary(config: Any, source: Gguf) -> None:
     elif kind == "linear":
         rope |= {"rope_type": "linear", "factor": float(factor)}
     elif kind != "none":
-        raise ConvertError(f"{source.file.name}: positions rescaled by '{kind}' are not read here")
+        raise ConvertError(f"{source.file.name}: positions rescaled by '{kind}' cannot be read")
     config.rope_parameters = rope
 
 
@@ -240,7 +240,7 @@ def _turned_part(config: Any, source: Gguf) -> dict[str, float]:
 
 def _set_gemma3_rotary(config: Any, theta: float, kind: str, factor: float) -> None:
     if kind not in {"none", "linear"}:
-        raise ConvertError(f"positions rescaled by '{kind}' are not read here")
+        raise ConvertError(f"positions rescaled by '{kind}' cannot be read")
     scaled = {"rope_type": "linear", "factor": float(factor)} if kind == "linear" else {}
     config.rope_parameters = {
         "full_attention": {"rope_type": "default", "rope_theta": theta} | scaled,
@@ -261,7 +261,7 @@ def _llama3(source: Gguf, theta: float) -> dict[str, Any]:
     if not np.allclose(factors, expected, rtol=1e-3):
         raise ConvertError(
             f"{source.file.name}: its {ROPE_FACTORS} is not Llama 3's rescaling, and other ones "
-            "are not read here",
+            "cannot be read",
             hint="name the original safetensors directory as `source`",
         )
     return {"rope_type": "llama3", "rope_theta": theta, "factor": factor} | _LLAMA3

@@ -47,9 +47,9 @@ class Gguf:
             values = gguf.quants.dequantize(tensor.data, tensor.tensor_type)
         except NotImplementedError as error:
             raise ConvertError(
-                f"{self.file.name}: {name} is of the type {tensor.tensor_type.name}, which cannot "
-                "be dequantized here",
-                hint="take a file of another type, or the original safetensors directory",
+                f"{self.file.name}: {name} is of the type {tensor.tensor_type.name}, which the "
+                "toolkit cannot dequantize",
+                hint="use a file of another type, or the original safetensors directory",
             ) from error
         return np.asarray(values, dtype=np.float32)
 
@@ -61,7 +61,7 @@ def read_gguf(file: Path) -> Gguf:
         raise ConvertError(
             f"{file.name} is one of {len(files)} parts of a split GGUF file, and "
             f"{listed(missing)} {'is' if len(missing) == 1 else 'are'} not beside it",
-            hint="fetch all parts into one directory, then name any of them",
+            hint="download all parts into one directory, then name any of them",
         )
     readers = [_open(each) for each in files]
     metadata = {name: field.contents() for name, field in readers[0].fields.items()}
@@ -69,7 +69,9 @@ def read_gguf(file: Path) -> Gguf:
     for part, reader in zip(files, readers, strict=True):
         for tensor in reader.tensors:
             if tensor.name in tensors:
-                raise ConvertError(f"{part.name} holds {tensor.name}, which another part holds too")
+                raise ConvertError(
+                    f"{part.name} contains {tensor.name}, which another part contains, too"
+                )
             tensors[tensor.name] = tensor
     _check_split(files, readers, metadata, len(tensors))
     return Gguf(files[0], metadata, tensors, readers)
@@ -94,7 +96,8 @@ def _open(file: Path) -> Any:
         return gguf.GGUFReader(file)
     except Exception as error:  # it raises whatever numpy does about the bytes
         raise ConvertError(
-            f"{file.name} is not a readable GGUF file: {describe(error)}", hint="is it cut short?"
+            f"{file.name} is not a readable GGUF file: {describe(error)}",
+            hint="the file may be incomplete; download it again",
         ) from error
 
 
@@ -102,9 +105,9 @@ def _check_split(files: list[Path], readers: list[Any], metadata: Any, actual: i
     count = int(metadata.get("split.count", 1) or 1)
     if count != len(files):
         raise ConvertError(
-            f"{files[0].name} is part of a GGUF file that was split into {count}, and its name "
-            f"says {len(files)}",
-            hint=f"give the parts their own names back: NAME-00001-of-{count:05}.gguf …",
+            f"{files[0].name} is part of a GGUF file that was split into {count}, but its name "
+            f"states {len(files)}",
+            hint=f"restore the original names of the parts: NAME-00001-of-{count:05}.gguf …",
         )
     for number, (file, reader) in enumerate(zip(files, readers, strict=True)):
         # a renamed part would otherwise be read in another's place
@@ -116,7 +119,7 @@ def _check_split(files: list[Path], readers: list[Any], metadata: Any, actual: i
     # each part may be whole while one of another split of the same model is among them
     expected = metadata.get("split.tensors.count")
     if expected is not None and int(expected) != actual:
-        raise ConvertError(f"the parts of {files[0].name} hold {actual} of {expected} tensors")
+        raise ConvertError(f"the parts of {files[0].name} contain {actual} of {expected} tensors")
 
 
 def _merge(source: Gguf, whole: Path) -> None:

@@ -48,7 +48,7 @@ class Layout:
         stem = _EXPERT.sub(".experts.", name)
         target = self.names.get_name(stem, try_suffixes=(".weight", ".bias"))
         if target is None:
-            raise ConvertError(f"{name} has no place in GGUF's {self.architecture}")
+            raise ConvertError(f"{name} cannot be stored in GGUF's {self.architecture}")
         return str(target)
 
     def restore(self, name: str, place: str, values: Array) -> Array:
@@ -75,7 +75,7 @@ def check_architecture(file: str, architecture: str) -> None:
     """Raises ConvertError for an architecture that is not listed."""
     if architecture not in ARCHITECTURES:
         raise ConvertError(
-            f"{file} has the architecture '{architecture}', which cannot be read from GGUF here",
+            f"{file} has the architecture '{architecture}', which cannot be read from GGUF",
             hint=f"known: {', '.join(ARCHITECTURES)};"
             " or name the original safetensors directory as `source`",
         )

@@ -23,7 +23,8 @@ def sentencepiece(metadata: Mapping[str, Any], types: Sequence[int], name: str) 
     scores: Sequence[float] = metadata.get("tokenizer.ggml.scores", [])
     if len(scores) != len(words):
         raise ConvertError(
-            f"{name} has {len(words)} tokens and {len(scores)} scores, which say how text is cut",
+            f"{name} has {len(words)} tokens and {len(scores)} scores, which define the"
+            " tokenization; the numbers must be equal",
             hint="name the original safetensors directory as `source`",
         )
     vocabulary = {word: index for index, word in enumerate(words)}

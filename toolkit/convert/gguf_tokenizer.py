@@ -53,7 +53,7 @@ def read_tokenizer(metadata: Mapping[str, Any], name: str) -> Any:
     kind = metadata.get("tokenizer.ggml.model", "none")
     if not words or kind not in {"gpt2", "llama"}:
         raise ConvertError(
-            f"{name} has a tokenizer of the kind '{kind}', which cannot be read here",
+            f"{name} has a tokenizer of the kind '{kind}', which the toolkit cannot read",
             hint="known: gpt2 (byte-level BPE) and llama (SentencePiece);"
             " or name the original safetensors directory as `source`",
         )
@@ -103,7 +103,9 @@ def _original(text: str, known: Mapping[str, int], name: str) -> Tokenizer:
 def _byte_level(metadata: Mapping[str, Any], _: Sequence[int], name: str) -> Tokenizer:
     words: list[str] = metadata["tokenizer.ggml.tokens"]
     if "tokenizer.ggml.merges" not in metadata:
-        raise ConvertError(f"{name} has no tokenizer.ggml.merges, which say how text is cut")
+        raise ConvertError(
+            f"{name} does not have tokenizer.ggml.merges, which define the tokenization"
+        )
     merges = [tuple(merge.split(" ", 1)) for merge in metadata["tokenizer.ggml.merges"]]
     style = metadata.get("tokenizer.ggml.pre", "default")
     vocabulary = {word: index for index, word in enumerate(words)}
@@ -193,7 +195,7 @@ def splitter(style: str, name: str) -> Any:
         case "qwen2":
             return _split_by(_QWEN2)
     raise ConvertError(
-        f"{name} cuts words in the way '{style}', which is not known here",
+        f"{name} splits words with '{style}', which is not supported",
         hint="known: gpt-2, smollm, llama-bpe, qwen2;"
         " or name the original safetensors directory as `source`",
     )

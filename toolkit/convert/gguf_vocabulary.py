@@ -60,8 +60,8 @@ def write_tokenizer(writer: Any, tokenizer: Any, size: int, stops: Sequence[int]
     problems = [*_problems(content, style), *_token_problems(tokenizer, size, stops)]
     if problems:
         raise ConvertError(
-            f"GGUF cannot hold this tokenizer: {'; '.join(problems)}",
-            hint="vLLM serves the safetensors themselves",
+            f"GGUF cannot store this tokenizer: {'; '.join(problems)}",
+            hint="serve the safetensors with vLLM",
         )
     words = {index: word for word, index in tokenizer.get_vocab().items()}
     added = tokenizer.added_tokens_decoder
@@ -140,7 +140,7 @@ def _style(fast: Any, content: Mapping[str, Any]) -> str:
         ):
             return style
     raise ConvertError(
-        "the tokenizer cuts words in a way that has no name here",
+        "the tokenizer splits words in an unsupported way",
         hint=f"known: {', '.join(STYLES)}",
     )
 

@@ -30,7 +30,7 @@ def draw(folder: Path, prompt: str, seed: int) -> Pixels:
     """UINT8 `[H, W, 3]` of the trained size, from a converted directory."""
     facts = read_facts(folder)
     if not isinstance(facts, DiffusionFacts):
-        raise ConvertError(f"{folder} is a {facts.kind} model and draws no images")
+        raise ConvertError(f"{folder} is a {facts.kind} model and does not generate images")
     embeddings = _embeddings(folder, prompt, facts)
     order = load_served("denoise/order.py").Order(STEPS, _GUIDANCE, facts.size, facts.size, seed, 1)
     latents = _denoiser(folder, facts).run(embeddings, order)

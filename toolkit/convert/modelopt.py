@@ -104,7 +104,7 @@ def _settings(recipe: Recipe, quantization: Any, model: Any, torch: Any) -> Any:
     """ModelOpt's settings with a block size that divides every matrix's inputs."""
     if recipe is RECIPES["awq"] and any(getattr(model.config, name, 0) for name in _EXPERTS):
         raise ConvertError(
-            "ModelOpt's AWQ does not do mixtures of experts", hint="--fp8 and --nvfp4 do"
+            "ModelOpt's AWQ does not support mixtures of experts", hint="use --fp8 or --nvfp4"
         )
     widths = {
         module.in_features
@@ -116,7 +116,7 @@ def _settings(recipe: Recipe, quantization: Any, model: Any, torch: Any) -> Any:
         raise ConvertError(
             f"{recipe.title} rounds blocks of {' or '.join(map(str, recipe.blocks))}, which do not "
             f"divide the inputs of every matrix ({', '.join(map(str, sorted(widths)))})",
-            hint="--fp8 has no blocks",
+            hint="use --fp8, which does not use blocks",
         )
     # ModelOpt's settings are constants of its module
     settings = deepcopy(getattr(quantization, recipe.settings))
@@ -202,7 +202,9 @@ def _read(
             worst = max(worst, float((value - exact).norm() / exact.norm()))
         written[name], unrounded[name] = value, exact
     if not worst:
-        raise ConvertError(f"ModelOpt wrote no {recipe.title} weights", hint="nothing was kept")
+        raise ConvertError(
+            f"ModelOpt did not write {recipe.title} weights", hint="nothing was kept"
+        )
     return written, unrounded, worst
 
 

@@ -87,7 +87,7 @@ def check_close(part: str, actual: Array, expected: Array, tolerance: float) -> 
         Check(part, "largest difference of one element", difference, tolerance),
         f"{part}: the converted model's output differs by {difference:.3g} from its source, "
         f"more than {tolerance:.3g}",
-        hint="nothing was kept; other versions of the libraries in the extra 'weights' may do",
+        hint="nothing was kept; try other versions of the libraries in the extra 'weights'",
     )
     return difference
 

@@ -43,7 +43,7 @@ def pickles(folder: Path) -> list[Path]:
         if missing := [name for name in names if not (folder / name).is_file()]:
             raise ConvertError(
                 f"{folder} lacks {listed(missing)}, which {_MAIN}.index.json names",
-                hint="fetch the whole directory again",
+                hint="download the whole directory again",
             )
         return [folder / name for name in names]
     # others beside it are of the training, or repeat the same weights
@@ -61,15 +61,16 @@ def convert_pickles(source: Path, place: Path, progress: Progress, shard_size: s
     """
     files = pickles(source)
     if not files:
-        raise ConvertError(f"{source} holds no pickled weights", hint=", ".join(PATTERNS))
+        raise ConvertError(f"{source} does not contain pickled weights", hint=", ".join(PATTERNS))
     tensors: dict[str, torch.Tensor] = {}
     with progress.step("read pickles", total=len(files), unit="files") as step:
         for file in files:
             for name, tensor in _load(file).items():
                 if name in tensors:
                     raise ConvertError(
-                        f"{file.name} holds {name}, which another file of {source.name} holds too",
-                        hint="name the file that holds the model as SOURCE",
+                        f"{file.name} contains {name}, which another file of {source.name}"
+                        " contains, too",
+                        hint="name the file with the model as SOURCE",
                     )
                 tensors[name] = tensor
             step.advance()
@@ -101,7 +102,7 @@ def _check(source: Path, tensors: Mapping[str, torch.Tensor]) -> None:
     if source.is_dir() and (missing := sorted(_index(source).keys() - tensors.keys())):
         raise ConvertError(
             f"{source}: {_MAIN}.index.json names {listed(missing)}, which are in no file",
-            hint="fetch the whole directory again",
+            hint="download the whole directory again",
         )
     if source.is_dir() or source.name == _MAIN:
         shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
@@ -114,13 +115,14 @@ def _load(file: Path) -> dict[str, torch.Tensor]:
             content: Any = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ConvertError(
-            f"{file} holds more than tensors, and loading that could run code: "
+            f"{file} contains more than tensors, and loading it could run code: "
             f"{describe(error).split('. ')[0]}",
             hint="it was not loaded; ask its author for safetensors",
         ) from error
     except Exception as error:  # it raises whatever the bytes lead to
         raise ConvertError(
-            f"{file} is not a readable PyTorch file: {describe(error)}", hint="is it cut short?"
+            f"{file} is not a readable PyTorch file: {describe(error)}",
+            hint="the file may be incomplete; download it again",
         ) from error
     # trainers save the model beside optimizer and step number, some two levels deep
     for name in _WRAPPERS:
@@ -131,12 +133,13 @@ def _load(file: Path) -> dict[str, torch.Tensor]:
     odd = [str(name) for name, value in content.items() if not _is_plain(name, value)]
     if odd:
         raise ConvertError(
-            f"{file} holds {listed(odd)}, which safetensors cannot hold",
-            hint="it holds dense tensors by their names; nested and sparse ones would be lost",
+            f"{file} holds {listed(odd)}, which safetensors cannot store",
+            hint="safetensors stores dense tensors by name; nested and sparse tensors would be"
+            " lost",
         )
     tensors = {name: t for name, t in content.items() if isinstance(t, torch.Tensor)}
     if not tensors:
-        raise ConvertError(f"{file} holds no named tensors")
+        raise ConvertError(f"{file} does not contain named tensors")
     return tensors
 
 
@@ -185,8 +188,8 @@ def _compare(files: list[Path], place: Path) -> None:
                 wrong += source is None or not _equal(written.get_tensor(name), source)
     wrong += len(expected)
     record(
-        Check("pickle to safetensors", "tensors that are not bit for bit the same", wrong, 0),
-        f"{wrong} tensors came out differently",
+        Check("pickle to safetensors", "tensors that are not identical bit by bit", wrong, 0),
+        f"{wrong} tensors differ after the conversion",
     )
 
 

@@ -85,8 +85,8 @@ def _load(folder: Path) -> tuple[Any, Any]:
         # what lacks the head for scores is most often an embedding model
         if "missing: " in error.message:
             error.hint = (
-                "`kind: rerank` needs a sequence classification checkpoint; for one that makes "
-                "vectors write `kind: embedding`"
+                "`kind: rerank` requires a sequence classification checkpoint; for a model that "
+                "returns vectors write `kind: embedding`"
             )
         raise
     with refusing(f"the tokenizer of {folder.name} cannot be loaded"):
@@ -94,7 +94,7 @@ def _load(folder: Path) -> tuple[Any, Any]:
     labels = int(body.config.num_labels)
     if labels != 1:
         raise ConvertError(
-            f"{folder.name} gives {labels} labels, and a rerank model gives one score",
+            f"{folder.name} gives {labels} labels, but a rerank model returns one score",
             hint="choose a cross-encoder with num_labels 1",
         )
     return body, tokenizer

@@ -54,7 +54,7 @@ def convert(source: Path, request: Request, output: Path, progress: Progress) ->
     """
     output = output.absolute()
     if not source.exists():
-        raise ConvertError(f"there is no {source}")
+        raise ConvertError(f"{source} does not exist")
     record: dict[str, Any] = {}
 
     def fill(place: Path) -> None:
@@ -126,7 +126,7 @@ def _to_onnx(source: Path, request: Request, place: Path, progress: Progress) ->
     if request.precision != "fp32":
         raise ConvertError(
             f"{source} is not a language model; its graph is written in fp32",
-            hint="toolkit quantize rounds the graphs of other models",
+            hint="to quantize the graphs of other models, use toolkit quantize",
         )
     facts = load(all_kinds()[kind].conversion(source))(source, place, progress)
     write_facts(place, facts)
@@ -167,8 +167,8 @@ def _to_safetensors(
         return {"facts": facts.model_dump()}
     if not request.from_pickle:
         raise ConvertError(
-            f"{source} is neither a .gguf file nor was --from-pickle given",
-            hint="pickles are loaded weights-only, and only when you say so: --from-pickle",
+            f"{source} is not a .gguf file, and --from-pickle was not passed",
+            hint="pass --from-pickle to load pickles, weights only",
         )
     module = _load("toolkit.convert.pickles")
     module.convert_pickles(source, place, progress, request.shard_size)
@@ -180,7 +180,7 @@ def _directory(source: Path) -> Path:
         return source
     raise ConvertError(
         f"{source} is not a directory",
-        hint="name a Hugging Face directory; a .gguf file becomes one with --to safetensors",
+        hint="name a Hugging Face directory; --to safetensors converts a .gguf file to one",
     )
 
 

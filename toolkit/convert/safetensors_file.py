@@ -46,7 +46,7 @@ def read_tensors(folder: Path, stem: str = MODEL) -> dict[str, Tensor]:
         for tensor in _read(file):
             if (other := tensors.get(tensor.name)) is not None:
                 raise ConvertError(
-                    f"{folder} holds {tensor.name} twice: in {other.file} and in {tensor.file}",
+                    f"{folder} contains {tensor.name} twice: in {other.file} and in {tensor.file}",
                     hint="remove the file that does not belong to the model",
                 )
             tensors[tensor.name] = tensor
@@ -58,8 +58,9 @@ def read_tensors(folder: Path, stem: str = MODEL) -> dict[str, Tensor]:
     )
     if misplaced:
         raise ConvertError(
-            f"{folder}: {index_name(stem)} names {listed(misplaced)}, which the file does not hold",
-            hint="fetch the whole directory again",
+            f"{folder}: {index_name(stem)} names {listed(misplaced)}, which the file does not"
+            " contain",
+            hint="download the whole directory again",
         )
     return tensors
 
@@ -76,12 +77,12 @@ def weight_files(folder: Path, stem: str = MODEL) -> list[Path]:
         if missing := [name for name in names if not (folder / name).is_file()]:
             raise ConvertError(
                 f"{folder} lacks {listed(missing)}, which {index_name(stem)} names",
-                hint="fetch the whole directory again",
+                hint="download the whole directory again",
             )
         if whole.exists() and whole.name not in names:
             raise ConvertError(
                 f"{folder} holds {whole.name}, which {index_name(stem)} does not name",
-                hint="libraries differ in which of them they read; remove the one that is wrong",
+                hint="libraries disagree about which of them they read; remove the wrong one",
             )
         return [folder / name for name in names]
     if whole.exists():
@@ -89,8 +90,8 @@ def weight_files(folder: Path, stem: str = MODEL) -> list[Path]:
     files = sorted(folder.glob("*.safetensors"))
     if len(files) > 1:
         raise ConvertError(
-            f"{folder} holds {listed([file.name for file in files])} and no {index_name(stem)}",
-            hint="fetch the index too; it says which files belong to the model",
+            f"{folder} holds {listed([file.name for file in files])} but not {index_name(stem)}",
+            hint="download the index too; it lists the files of the model",
         )
     return files
 
@@ -133,7 +134,7 @@ def _read(file: Path) -> Iterator[Tensor]:
             length = int.from_bytes(stream.read(8), "little")
             # "{}" is the shortest; the first letters of a Git LFS pointer make a huge length
             if not 2 <= length <= _MOST_HEADER_BYTES:
-                raise ValueError(f"its header is said to be {length} bytes long")
+                raise ValueError(f"its header has a length of {length} bytes")
             header = json.loads(stream.read(length), object_pairs_hook=_without_repeats)
         # the only entry of the header that does not describe a tensor
         header.pop("__metadata__", None)
@@ -141,11 +142,12 @@ def _read(file: Path) -> Iterator[Tensor]:
         tensors = [_tensor(name, about, file.name) for name, about in header.items()]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise ConvertError(
-            f"{file} is not a readable safetensors file: {error}", hint="is it cut short?"
+            f"{file} is not a readable safetensors file: {error}",
+            hint="the file may be incomplete; download it again",
         ) from error
     if size < expected:
         raise ConvertError(
-            f"{file} is cut short: {size} of {expected} bytes are there", hint="fetch it again"
+            f"{file} is incomplete: it has {size} of {expected} bytes", hint="download it again"
         )
     yield from tensors
 

@@ -65,7 +65,7 @@ def check_names(
     """
     if not shapes:
         raise ConvertError(
-            f"{source} holds no safetensors weights",
+            f"{source} does not contain safetensors weights",
             hint="name a directory with *.safetensors; `toolkit convert --to safetensors` reads "
             "GGUF files and pickles",
         )
@@ -85,9 +85,10 @@ def check_names(
         )
     except RuntimeError as error:  # parts of a stacked tensor are missing or differ in shape
         raise ConvertError(
-            f"{source.name} does not hold the weights of the model that its config.json describes: "
+            f"{source.name} does not contain the weights of the model that its config.json"
+            " describes: "
             f"{_differences(kind, config, shapes) or error}",
-            hint="fetch the whole model again",
+            hint="download the whole model again",
         ) from error
     missing = set(report["missing_keys"])
     unexpected = {name for name in report["unexpected_keys"] if not HARMLESS.search(name)}
@@ -114,9 +115,10 @@ def refuse_differences(
     ]
     if wrong:
         raise ConvertError(
-            f"{source.name} does not hold the weights of the model that its config.json describes; "
+            f"{source.name} does not contain the weights of the model that its config.json"
+            " describes; "
             f"{'; '.join(wrong)}",
-            hint="fetch the whole model again; converting it would invent or lose weights",
+            hint="download the whole model again; converting it would add or lose weights",
         )
 
 
@@ -139,11 +141,11 @@ def compare_with_files(model: Any, folder: Path, tensors: Mapping[str, Tensor]) 
                 if not state[own].isfinite().all():
                     raise ConvertError(
                         f"{folder.name}: {name} in {file} has values that are NaN or infinite",
-                        hint="fetch the model again; nothing computes with these values",
+                        hint="download the model again; the model cannot compute with these values",
                     )
                 if not _same(state[own], value):
                     raise ConvertError(
-                        f"{folder.name}: {name} is not in the loaded model as it is in {file}",
+                        f"{folder.name}: {name} differs between the loaded model and {file}",
                         hint="the library does not read this checkpoint as it was written",
                     )
                 # by address: tied parameters are one tensor with two names, and files have either
@@ -174,9 +176,9 @@ def _refuse_two_heads(model: Any, folder: Path) -> None:
     for target, source in model.get_expanded_tied_weights_keys(all_submodels=True).items():
         if model.get_parameter(target).data_ptr() != model.get_parameter(source).data_ptr():
             raise ConvertError(
-                f"config.json of {folder.name} ties {target} to {source}, and the files hold two "
-                "that differ",
-                hint="set tie_word_embeddings to false if both belong to the model",
+                f"config.json of {folder.name} ties {target} to {source}, but the files contain "
+                "two different ones",
+                hint="if both belong to the model, set tie_word_embeddings to false",
             )
 
 
@@ -227,7 +229,7 @@ def _class_of(kind: Any, config: Any) -> Any:
     if type(config) not in mapping:
         raise ConvertError(
             f"transformers has no {kind.__name__} of the type '{config.model_type}'",
-            hint="`model_type` and `architectures` in config.json say what the model is",
+            hint="correct `model_type` and `architectures` in config.json",
         )
     # one class, or several that share a config
     model_class = mapping[type(config)]

@@ -31,7 +31,7 @@ def check_part(kind: Any, folder: Path) -> dict[str, Tensor]:
         tensors = read_tensors(folder, STEM)
         if not tensors:
             raise ConvertError(
-                f"{folder} holds no safetensors weights",
+                f"{folder} does not contain safetensors weights",
                 hint="name a directory with *.safetensors; `toolkit convert --to safetensors` "
                 "reads GGUF files and pickles",
             )

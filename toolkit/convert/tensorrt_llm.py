@@ -63,7 +63,7 @@ def convert_tensorrt_llm(
     return {
         **_about(config, checkpoint),
         "executed": False,
-        "why": "TensorRT-LLM runs in NVIDIA's container on a GPU; nothing was loaded in it here",
+        "why": "TensorRT-LLM runs in NVIDIA's container on a GPU, so the result was not loaded",
         "image": IMAGE,
         "command": command(place),
     }
@@ -78,16 +78,16 @@ def _check(folder: Path, quantization: str | None) -> dict[str, Any]:
         )
     if quantization is not None and quantization not in RECIPES:
         raise ConvertError(
-            f"no ModelOpt recipe '{quantization}' here", hint=f"known: {', '.join(RECIPES)}"
+            f"there is no ModelOpt recipe '{quantization}'", hint=f"known: {', '.join(RECIPES)}"
         )
     if config.get("quantization_config"):
         raise ConvertError(
-            f"{folder} is quantized by {config['quantization_config'].get('quant_method')}; whether"
-            " TensorRT-LLM reads that is not established",
+            f"{folder} is quantized by {config['quantization_config'].get('quant_method')}; it is"
+            " not known whether TensorRT-LLM can read that",
             hint="start from the original weights; --fp8, --awq and --nvfp4 write what it reads",
         )
     if not read_tensors(folder):
-        raise ConvertError(f"{folder} holds no safetensors")
+        raise ConvertError(f"{folder} does not contain safetensors")
     return config
 
 

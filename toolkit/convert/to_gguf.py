@@ -109,16 +109,18 @@ def convert_to_gguf(folder: Path, place: Path, kind: str, progress: Progress) ->
 def _architecture(name: str, config: dict[str, Any]) -> _Architecture:
     if name not in ARCHITECTURES:
         raise ConvertError(
-            f"the architecture {name} has no mapping to GGUF here",
+            f"the architecture {name} cannot be converted to GGUF",
             hint=f"known: {', '.join(ARCHITECTURES)}",
         )
     rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
     if rope.get("rope_type", rope.get("type", "default")) != "default":
         raise ConvertError(
-            f"{name} with scaled rotary positions ({rope.get('rope_type')}) is not mapped here"
+            f"{name} with scaled rotary positions ({rope.get('rope_type')}) cannot be converted"
         )
     if name == "Qwen3ForCausalLM" and config.get("attention_bias"):
-        raise ConvertError("attention_bias has no place in GGUF's qwen3: its readers expect none")
+        raise ConvertError(
+            "attention_bias cannot be stored in GGUF's qwen3, because its readers do not expect it"
+        )
     if config.get("quantization_config") is not None:
         raise ConvertError(
             "the checkpoint is quantized (quantization_config in config.json)",
@@ -159,7 +161,7 @@ def _write_tensors(
             continue
         target = names.get_name(name, try_suffixes=(".weight", ".bias"))
         if target is None:
-            raise ConvertError(f"{name} has no place in GGUF's {architecture.name}")
+            raise ConvertError(f"{name} cannot be stored in GGUF's {architecture.name}")
         values = tensor.float().numpy()
         if architecture.permuted and ".q_proj." in name:
             values = _interleave(values, heads)
@@ -205,7 +207,7 @@ def compare_tensors(folder: Path, written: Gguf, config: Any) -> None:
     refuse_differences(written.file, set(), left)
     record(
         Check("GGUF tensors", "tensors that are not the source's, rounded", wrong, 0),
-        f"{wrong} tensors came out differently",
+        f"{wrong} tensors differ after the conversion",
     )
 
 

@@ -62,7 +62,7 @@ def _versions(source: Path) -> dict[int, Path]:
         where = f"version {missing[0]} of {source}" if missing else str(source)
         raise ConvertError(
             f"{where} has no model.py",
-            hint="put a model.py there, or into folders 1, 2, … for several versions",
+            hint="put a model.py there, or in folders 1, 2, … for several versions",
         )
     return versions
 
@@ -74,5 +74,5 @@ def _refuse_links(folder: Path) -> None:
         # links inside are allowed: copytree copies what they lead to
         if path.is_symlink() and not path.resolve().is_relative_to(root):
             raise ConvertError(
-                f"{path} is a link to somewhere else", hint="put the file itself there"
+                f"{path} is a link to a path outside the folder", hint="copy the file there"
             )

@@ -18,6 +18,6 @@ def refuse_window(config: Any, what: str) -> None:
         return
     raise ConvertError(
         f"{(config.architectures or ['the model'])[0]} attends to the last {window} tokens only "
-        f"(sliding_window), which {what} does not",
-        hint="vLLM serves the safetensors themselves",
+        f"(sliding_window), which {what} does not support",
+        hint="serve the safetensors with vLLM",
     )

@@ -62,7 +62,7 @@ def _custom_ops(value: object, _: Engine) -> Iterator[Misfit]:
             )
             yield (*place, index), text, f"write `+{each}` or `-{each}`"
     if len([each for each in ops if each in ("all", "none")]) > 1:
-        yield place, "has both all and none, or one of them twice", "leave out one of them"
+        yield place, "has both all and none, or one of them twice", "omit one of them"
 
 
 def _quantization(value: object, _: Engine) -> Iterator[Misfit]:
@@ -78,7 +78,7 @@ def _connector(name: str, prefix: str) -> Callable[[object, Engine], Iterator[Mi
         known = engine.connectors.get(name, ())
         chosen = value[field]
         if known and chosen not in known and not value.get(f"{field}_module_path"):
-            text = f"is {shown(chosen)}, which vLLM does not know"
+            text = f"is {shown(chosen)}, which vLLM does not support"
             yield (name, field), text, nearest(str(chosen), known)
         if value.get(role) is None:
             yield (name,), f"needs `{role}`, as it has a connector", f"add `{role}: {prefix}_both`"

@@ -106,7 +106,7 @@ def _batches(given: _Given, context_length: int) -> Iterator[Misfit]:
     batch, sequences = given.number("max_num_batched_tokens"), given.number("max_num_seqs")
     at = ("max_num_batched_tokens",)
     if batch is not None and sequences is not None and batch < sequences:
-        text = f"is {batch}, less than max_num_seqs ({sequences})"
+        text = f"is {batch}, which is less than max_num_seqs ({sequences})"
         yield at, text, f"set it to {sequences} or more, or max_num_seqs to {batch} or less"
     if batch is not None and batch < context_length and given.off("enable_chunked_prefill"):
         text = f"is {batch}, less than context_length ({context_length}), and prompts are not split"
@@ -137,7 +137,7 @@ def _parallel(given: _Given) -> Iterator[Misfit]:
         yield ("data_parallel_rank",), text, None
     if given.on("data_parallel_external_lb") and given.on("data_parallel_hybrid_lb"):
         text = "excludes data_parallel_external_lb"
-        yield ("data_parallel_hybrid_lb",), text, "leave out one of them"
+        yield ("data_parallel_hybrid_lb",), text, "omit one of them"
     rank, nodes = given.number("node_rank"), given.number("nnodes") or 1
     if rank is not None and rank >= nodes:
         text = f"is {rank}; with nnodes {nodes} it must be less than {nodes}"
@@ -177,4 +177,4 @@ _SETTINGS_TWICE = (
 def _twice(given: _Given) -> Iterator[Misfit]:
     for name, group, field in _SETTINGS_TWICE:
         if given.is_set(name) and given.inner(group).is_set(field):
-            yield (name,), f"is set in {group}, too", "leave out one of them"
+            yield (name,), f"is also set in {group}", "omit one of them"

@@ -140,7 +140,7 @@ def _refusal(value: object, union: Sequence[ast.expr], at: Path) -> Misfit:
     choices = [choice for part in union for choice in _choices(part)]
     words = list(dict.fromkeys(word for part in union if (word := _word(part, bool(choices)))))
     if choices and isinstance(value, str):
-        text = f"is {shown(value)}, which vLLM does not know"
+        text = f"is {shown(value)}, which vLLM does not support"
         known = {str(each).lower(): str(each) for each in choices}
         near = close_matches(value.lower(), known)
         return at, text, nearest(known[near[0]] if near else value, known.values())

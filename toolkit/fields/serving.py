@@ -15,8 +15,10 @@ from toolkit.fields.strict import Many, Strict
 class Resource(Strict):
     """A resource that running instances hold, for Triton's rate limiter."""
 
-    name: str = Field(min_length=1, description="Any name; instances that use it share it.")
-    count: int = Field(ge=1, description="How much of it one running instance holds.")
+    name: str = Field(
+        min_length=1, description="Any name; instances with the same resource share it."
+    )
+    count: int = Field(ge=1, description="Units that one running instance holds.")
     shared: bool = Field(
         default=False,
         description="One pool for the whole server instead of one per device.",
@@ -26,22 +28,24 @@ class Resource(Strict):
 class RateLimit(Strict):
     """Triton's rate limiter: an instance runs only while its resources are free."""
 
-    resources: Many[Resource] = Field(min_length=1, description="What an instance holds.")
+    resources: Many[Resource] = Field(min_length=1, description="Resources that an instance holds.")
     priority: int = Field(
-        default=1, ge=1, description="1 goes first; 2 gets half as many turns as 1, and so on."
+        default=1,
+        ge=1,
+        description="Priority: 1 is the highest; 2 gets half as many turns as 1, and so on.",
     )
 
 
 class Instances(Strict):
     """A group of instances of one model, and where they run."""
 
-    count: int = Field(default=1, ge=1, le=1024, description="How many instances (on each GPU).")
+    count: int = Field(default=1, ge=1, le=1024, description="Number of instances (on each GPU).")
     device: Literal["auto", "cpu", "gpu"] = Field(
         default="auto",
         description="`auto` is `cpu`, except for encoders and engines on a target with GPUs.",
     )
     gpus: Many[int] = Field(
-        default=(), description="Which GPUs, by number; default: all that the server sees."
+        default=(), description="GPUs by number. Default: all GPUs that the server can use."
     )
     rate_limit: RateLimit | None = Field(
         default=None, description="Resources that an instance holds while it runs."
@@ -52,17 +56,17 @@ class Batching(Strict):
     """Triton's dynamic batcher."""
 
     max_batch_size: int | None = Field(
-        default=None, ge=1, le=65536, description="Rows of one execution at most."
+        default=None, ge=1, le=65536, description="Maximum number of rows of one execution."
     )
     preferred: Many[int] = Field(default=(), description="Batch sizes to wait for.")
     max_delay_us: int = Field(
-        default=0, ge=0, description="Microseconds that a request may wait for others."
+        default=0, ge=0, description="Maximum time in microseconds that a request waits for others."
     )
     preserve_order: bool = Field(default=False, description="Answer in the order of arrival.")
     max_queue: int = Field(
         default=0,
         ge=0,
-        description="How many requests may wait before more are refused; 0: no limit.",
+        description="Maximum number of waiting requests; further ones are refused. 0: no limit.",
     )
     timeout_us: int = Field(
         default=0,
@@ -74,11 +78,11 @@ class Batching(Strict):
 class Priority(Strict):
     """Levels of importance in a model's queue; a request names its own in Triton's `priority`."""
 
-    levels: int = Field(ge=2, le=64, description="How many levels; 1 is the most important.")
+    levels: int = Field(ge=2, le=64, description="Number of levels; 1 has the highest priority.")
     default: int | None = Field(
         default=None,
         ge=1,
-        description="For requests that do not set one. Default: the middle level.",
+        description="Level of requests that do not set one. Default: the middle level.",
     )
 
 
@@ -87,12 +91,12 @@ class WarmUpInput(Strict):
 
     dims: Many[int] | None = Field(
         default=None,
-        description="Its shape without the batch; needed if the model's shape has a -1.",
+        description="Shape without the batch; required if the model's shape contains -1.",
     )
     data: Literal["zero", "random"] | None = Field(
-        default=None, description="What it is filled with."
+        default=None, description="Value of all elements."
     )
-    text: str | None = Field(default=None, description="A text instead, for a STRING tensor.")
+    text: str | None = Field(default=None, description="Value of a STRING tensor.")
 
 
 class WarmUp(Strict):
@@ -101,8 +105,10 @@ class WarmUp(Strict):
     inputs: dict[str, WarmUpInput] = Field(
         default={}, description="By tensor name; tensors that are left out are zeros."
     )
-    batch: int = Field(default=1, ge=1, description="Rows in the request's batch.")
-    count: int = Field(default=1, ge=1, le=1000, description="How many times it is sent.")
+    batch: int = Field(default=1, ge=1, description="Number of rows of the request.")
+    count: int = Field(
+        default=1, ge=1, le=1000, description="Number of times that the request is sent."
+    )
 
 
 class VersionPolicy(Strict):
@@ -142,43 +148,46 @@ WarmUps = Annotated[
 class Part(Strict):
     """How a step other than the main one runs."""
 
-    instances: Groups | None = Field(default=None, description="Its instance groups.")
-    batching: Batching | None = Field(default=None, description="Its batches.")
+    instances: Groups | None = Field(default=None, description="Instance groups of the step.")
+    batching: Batching | None = Field(default=None, description="Dynamic batching of the step.")
     warmup: bool | None = Field(
-        default=None, description="Whether it is warmed up before it is ready."
+        default=None, description="Whether a warm-up request is sent before the step is ready."
     )
 
 
 class GrammarBounds(Strict):
     """Limits of the schema, pattern or grammar that a request sets for its answer."""
 
-    bytes: int = Field(default=131_072, ge=1, description="Its largest size, in bytes.")
+    bytes: int = Field(default=131_072, ge=1, description="Maximum size in bytes.")
     compile_s: float = Field(
-        default=10.0, gt=0, description="CPU seconds that compiling it may take."
+        default=10.0, gt=0, description="Maximum CPU time of a compilation in seconds."
     )
     memory_mb: int = Field(
-        default=1024, ge=1, description="MiB of memory that compiling it may take."
+        default=1024, ge=1, description="Maximum memory of a compilation in MiB."
     )
     mask_ms: int = Field(
         default=100,
         ge=1,
-        description="CPU milliseconds that finding the next allowed tokens may take; a request "
-        "that needs more ends.",
+        description="Maximum CPU time in milliseconds to compute the next allowed tokens; a "
+        "request that needs more is ended.",
     )
     share_ms: int = Field(
-        default=5, ge=1, description="The same on average, once it has taken one second in all."
+        default=5,
+        ge=1,
+        description="Maximum average of that time, applied after one second in total.",
     )
     compiles: int = Field(
         default=4,
         ge=1,
-        description="Grammars compiled at the same time, half of them for one caller at most.",
+        description="Maximum number of grammars compiled at the same time; one caller may use"
+        " half of it.",
     )
     processes: int = Field(
         default=64,
         ge=1,
-        description="Grammars in use at the same time, half of them for one caller at most; each "
-        "is a process of about 12 MiB.",
+        description="Maximum number of grammars in use at the same time; one caller may use half "
+        "of it. Each is a process of about 12 MiB.",
     )
     whitespace: int = Field(
-        default=16, ge=1, description="Consecutive blanks allowed in JSON answers."
+        default=16, ge=1, description="Maximum number of consecutive blanks in JSON answers."
     )

@@ -135,11 +135,12 @@ def _at(source: Source, revision: str) -> Source:
     inner = source.file if isinstance(source, GgufSource) else source
     if not isinstance(inner, HubSource):
         raise ValueError(
-            "only hf: sources have revisions; a package names its version, and `digest` pins any"
+            "only hf: sources have revisions; a package source names its version, and `digest`"
+            " pins any source"
         )
     # two revisions: neither of them is surely meant
     if inner.revision not in (None, revision):
-        raise ValueError(f"the source names the revision '{inner.revision}' already")
+        raise ValueError(f"the source already names the revision '{inner.revision}'")
     exact = HubSource(inner.repository, revision, inner.file)
     return GgufSource(exact) if isinstance(source, GgufSource) else exact
 
@@ -177,7 +178,7 @@ def _gguf(text: str, rest: str) -> GgufSource:
                 f"'{text}' does not name a file: write gguf:hf:ORG/NAME[@REVISION]/FILE.gguf"
             )
         if ".." in match["file"].split("/"):
-            raise ValueError(f"'{text}' leaves its repository")
+            raise ValueError(f"'{text}' refers to a path outside its repository")
         return GgufSource(HubSource(match["repository"], match["revision"], match["file"]))
     inner = _parse(rest if scheme in {"package", "path", "s3", "gs"} else f"path:{rest}")
     assert not isinstance(inner, GgufSource)
@@ -199,5 +200,5 @@ def _package(text: str, rest: str) -> PackageSource:
     # wheels are zip files, whose names may lead out of the folder that they are unpacked to
     member = PurePosixPath(match["member"])
     if member.is_absolute() or ".." in member.parts:
-        raise ValueError(f"'{member}' leaves the wheel: write a path inside it, without '..'")
+        raise ValueError(f"'{member}' is outside the wheel: write a path inside it, without '..'")
     return PackageSource(match["requirement"], str(member))

@@ -27,17 +27,17 @@ Type = Literal[
 class Output(Strict):
     """A tensor that a model gives."""
 
-    type: Type = Field(description="Triton's data type, without `TYPE_`; text is `STRING`.")
+    type: Type = Field(description="Triton's data type without `TYPE_`; for text `STRING`.")
     dims: Many[int] = Field(
         min_length=1,
-        description="The shape without the batch dimension; -1 is any length.",
+        description="The shape without the batch dimension; -1 stands for any length.",
     )
 
 
 class Input(Output):
     """A tensor that a model takes."""
 
-    optional: bool = Field(default=False, description="Whether a request may leave it out.")
+    optional: bool = Field(default=False, description="Whether a request may omit it.")
     ragged: bool = Field(
         default=False,
         description="Whether requests of different shapes may be batched: the model then gets each "

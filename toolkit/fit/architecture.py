@@ -105,8 +105,8 @@ def _need(config: Config, model: str, *names: str) -> int:
     if value := _any(config, *names):
         return value
     raise SourceError(
-        f"config.json of {model} does not say {names[0]}, which sizes it",
-        hint="is it a language model's config.json?",
+        f"config.json of {model} does not contain {names[0]}, which determines its size",
+        hint="check that it is the config.json of a language model",
     )
 
 

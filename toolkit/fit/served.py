@@ -50,7 +50,8 @@ def place_repository(repository: Path, devices: Sequence[Device]) -> Placed:
         raise RepositoryError(
             "these models do not fit on the GPUs that are free: "
             + ", ".join(f"{each.name} ({each.need().total / 2**30:.1f} GiB)" for each in missing),
-            hint="toolkit fit --target container says what would; --device cpu serves on the CPU",
+            hint="`toolkit fit --target container` shows which GPUs they need; --device cpu"
+            " serves them on the CPU",
         )
     rooms = {device.index: device for device in left}
     for name, placement in placements.items():

@@ -28,7 +28,7 @@ def source_findings(
     path = path_of(origin)
     if path is not None and not (around.folder / path).exists():
         hint = f"paths are relative to the folder of {around.file}; other sources: {FORMS}"
-        yield place, f"there is no {path}", hint
+        yield place, f"{path} does not exist", hint
 
 
 def sourced_findings(

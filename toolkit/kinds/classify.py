@@ -47,7 +47,7 @@ def classify_gguf(architecture: str) -> Weights:
     """What a GGUF file of this architecture is."""
     if architecture in _GGUF_ENCODERS:
         what = f"a model of the architecture {architecture} in a GGUF file"
-        return Weights("", what, "take the model's safetensors: hf:ORG/NAME")
+        return Weights("", what, "use the model's safetensors: hf:ORG/NAME")
     kind = next(each for each in all_kinds().values() if each.reads_gguf)
     return Weights(kind.name, kind.weights, certain=True)
 
@@ -81,7 +81,7 @@ def _other(files: Files) -> Weights | None:
         fix = "name its base model as `source` in models.yaml, and this folder below `adapters`"
         return Weights("", _named("a LoRA adapter", files), fix)
     if files.classifies:
-        fix = "serve it as `kind: python` with a model.py of your own"
+        fix = "serve it as `kind: python` with your own model.py"
         return Weights("", _named(f"a classifier with {files.labels} labels", files), fix)
     if files.translates:
         fix = "choose a decoder-only model such as Llama, Qwen or Mistral, or serve it as "

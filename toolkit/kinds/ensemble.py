@@ -22,14 +22,15 @@ class EnsembleStep(Strict):
     """One step of an ensemble."""
 
     model: str = Field(
-        min_length=1, description="A model of this file, or a step of one, as `minilm.tokenize`."
+        min_length=1,
+        description="A model of this file, or a step of one, such as `minilm.tokenize`.",
     )
-    version: int = Field(default=-1, ge=-1, description="Its version; -1 is the newest.")
+    version: int = Field(default=-1, ge=-1, description="Version of the model; -1 is the newest.")
     inputs: dict[str, str] = Field(
-        min_length=1, description="The step's own input → the ensemble's tensor that it gets."
+        min_length=1, description="Input of the step → tensor of the ensemble."
     )
     outputs: dict[str, str] = Field(
-        min_length=1, description="The step's own output → the ensemble's tensor that it becomes."
+        min_length=1, description="Output of the step → tensor of the ensemble."
     )
 
 
@@ -38,7 +39,7 @@ class EnsembleEntry(BaseEntry, DeclaredFields):
 
     kind: Literal["ensemble"] = Field(description="Your own ensemble.")
     steps: Many[EnsembleStep] = Field(
-        min_length=1, description="What runs; the order follows from the tensors."
+        min_length=1, description="Steps of the ensemble; the tensors determine their order."
     )
     response_cache: bool = Field(
         default=False, description="Whether Triton answers a repeated request from its cache."

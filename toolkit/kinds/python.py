@@ -53,17 +53,18 @@ class PythonEntry(SourcedEntry, QueuedFields, DeclaredFields):
 
     kind: Literal["python"] = Field(description="Your own model.py.")
     decoupled: bool = Field(
-        default=False, description="Whether it answers one request with any number of responses."
+        default=False,
+        description="Whether it sends any number of responses to one request (decoupled).",
     )
     packages: Literal["onnx", "vllm", "server"] | Annotated[Many[str], Field(min_length=1)] = Field(
         default="onnx",
         description="The Python environment it runs in: `onnx` (numpy, onnxruntime, tokenizers, "
         "transformers, torch), `vllm`, `server` (Triton's own Python), or a list of pinned "
-        "requirements, as `[scikit-learn==1.9.1]`, for an environment of its own. In a container "
-        "the image has to have the packages.",
+        "requirements, as `[scikit-learn==1.9.1]`, for a separate environment. In a container, "
+        "the image must contain the packages.",
     )
     parameters: dict[Annotated[str, Field(pattern=_PARAMETER)], str | int | float | bool] = Field(
-        default={}, description="Read by `model.py` from its `model_config`."
+        default={}, description="Parameters that `model.py` reads from its `model_config`."
     )
 
 
@@ -166,7 +167,7 @@ def _python_findings(entry: PythonEntry) -> Iterator[FieldFinding]:
         hint = "set max_batch_size to 1 or more"
         yield (field,), "needs a model with a batch dimension", hint
     if entry.response_cache and entry.decoupled:
-        yield ("response_cache",), "Triton cannot cache decoupled models", "leave out one of them"
+        yield ("response_cache",), "Triton cannot cache decoupled models", "omit one of them"
     for name, tensor in entry.inputs.items():
         if tensor.ragged and not batched:
             yield ("inputs", name, "ragged"), "needs max_batch_size", "set it to 1 or more"

@@ -54,7 +54,8 @@ class RerankEntry(EncodingEntry):
     context_length: int | None = Field(
         default=None,
         ge=16,
-        description="Tokens of query and document together at most; default: what the model says.",
+        description="Maximum number of tokens of query and document together. Default: the"
+        " model's own maximum.",
     )
 
 

@@ -43,11 +43,13 @@ def read_checkpoint(folder: Path) -> Checkpoint:
         pickles = [file.name for pattern in _PICKLES for file in folder.glob(pattern)]
         if pickles:
             raise QuantizeError(
-                f"{folder} holds pickles ({', '.join(pickles[:3])}), which run code when loaded",
-                hint=f"toolkit convert {folder} --to safetensors --from-pickle reads them safely",
+                f"{folder} contains pickles ({', '.join(pickles[:3])}), which can run code when"
+                " they are loaded",
+                hint=f"toolkit convert {folder} --to safetensors --from-pickle converts them"
+                " safely",
             )
         raise QuantizeError(
-            f"{folder} holds no safetensors weights",
+            f"{folder} does not contain safetensors weights",
             hint="name a directory with *.safetensors; `toolkit convert --to safetensors` reads "
             "GGUF files and pickles",
         )
@@ -59,8 +61,8 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     tensors = read_tensors(folder)
     if "quantization_config" in config or quantized_already(tensors):
         raise QuantizeError(
-            f"{folder} is quantized already ({_quantization(config)})",
-            hint="start from the original weights: quantizing twice adds both errors",
+            f"{folder} is already quantized ({_quantization(config)})",
+            hint="use the original weights: the errors of two quantizations add up",
         )
     return Checkpoint(folder, config, tensors)
 
@@ -82,7 +84,8 @@ def _config(folder: Path) -> dict[str, Any]:
         found = names[0] if names else "none"
         raise QuantizeError(
             f"{folder} is not a causal language model: its architecture is {found}",
-            hint="language models end in ForCausalLM; encoders are quantized as ONNX: "
+            hint="architectures of language models end in ForCausalLM; encoders are quantized as"
+            " ONNX: "
             "toolkit convert DIR --to onnx, then toolkit quantize …/encoder/model.onnx",
         )
     return dict(config)

@@ -24,8 +24,8 @@ def check_graphs(place: Path, names: Iterable[str]) -> None:
             if size is None or size < end:
                 found = "is not beside it" if size is None else f"ends at {size} bytes, not {end}"
                 raise QuantizeError(
-                    f"{name}/model.onnx lacks the weight {weight}: {data.name} {found}",
-                    hint="copy the graph together with the files that hold its weights",
+                    f"{name}/model.onnx does not contain the weight {weight}: {data.name} {found}",
+                    hint="copy the graph together with its weights files",
                 )
 
 

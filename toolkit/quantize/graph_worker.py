@@ -82,7 +82,7 @@ def _context_length(source: Path, claimed: int) -> int:
     if tokens == 0:
         raise QuantizeError(
             "the graph cannot be run with `input_ids` and `attention_mask` INT64 [1, 1]",
-            hint="is it an encoder that `toolkit convert --to onnx` wrote?",
+            hint="use an encoder that `toolkit convert --to onnx` wrote",
         )
     # lengths above MOST_TRIED are trusted
     return claimed if tokens == most else tokens
@@ -97,9 +97,9 @@ def _count_rounded(source: Path, place: Path, job: Job) -> Job:
     counts = {name: rounded(source / file, place / file) for name, file in files.items()}
     if not any(counts.values()):
         raise QuantizeError(
-            f"--{job['method']} rounded no weight of {', '.join(files)}",
-            hint="matrix products of float32 weights are rounded; are these quantized already, "
-            "or computed in the graph?",
+            f"--{job['method']} did not quantize any weight of {', '.join(files)}",
+            hint="only weights of float32 matrix products are quantized; these may already be "
+            "quantized, or be computed in the graph",
         )
     kept = [
         f"{name}: {weight}"
@@ -135,7 +135,7 @@ def _quantize(file: Path, job: Job) -> None:
 def _refusal(file: Path, error: Exception) -> QuantizeError:
     return QuantizeError(
         f"{file.name} of {file.parent.name} cannot be quantized: {error}",
-        hint="is it a float32 graph that onnxruntime can run?",
+        hint="it must be a float32 graph that onnxruntime can run",
     )
 
 

@@ -108,7 +108,8 @@ def _finish(
 def _check(rounding: Rounding, options: GraphOptions) -> None:
     if options.method == "int8-static" and not rounding.fixed_ranges:
         raise QuantizeError(
-            "--int8-static needs calibrated ranges, which change along a diffusion model's steps",
+            "--int8-static requires calibrated ranges, which change between the steps of a"
+            " diffusion model",
             hint="use --int8-dynamic or --fp16",
         )
     if options.method != "int8-static" and options.calibration is not None:
@@ -145,8 +146,8 @@ def _assemble(path: Path, options: GraphOptions, place: Path) -> None:
     )
     if tokenizer is None or not (tokenizer / "tokenizer.json").exists():
         raise QuantizeError(
-            f"{path} has no tokenizer beside it, and the result is judged on text",
-            hint="--tokenizer DIR with a tokenizer.json",
+            f"{path} has no tokenizer beside it, which the quality report requires",
+            hint="pass --tokenizer DIR with a tokenizer.json",
         )
     (place / "encoder").mkdir()
     for file in files_of(path):

@@ -129,10 +129,13 @@ def _context_length(checkpoint: Checkpoint, options: Options) -> int:
     if options.length is not None and options.length > most:
         raise QuantizeError(
             f"--length {options.length} exceeds the model's maximum of {most} tokens",
-            hint=f"--length {most} at most",
+            hint=f"pass at most --length {most}",
         )
     if most < _LEAST_POSITIONS:
-        raise QuantizeError(f"{checkpoint.folder} knows only {most} positions", hint="at least 8")
+        raise QuantizeError(
+            f"{checkpoint.folder} supports only {most} positions",
+            hint="use a model with at least 8 positions",
+        )
     return most
 
 
@@ -140,21 +143,21 @@ def _check_options(method: Method, options: Options) -> None:
     """Refuses options that the method has no use for, rather than dropping them."""
     wrong = []
     if not method.grouped and options.group_size is not None:
-        wrong.append("--group-size needs --awq, --gptq or --int4-rtn")
+        wrong.append("--group-size requires --awq, --gptq or --int4-rtn")
     if not method.grouped and not options.symmetric:
-        wrong.append("--asymmetric needs --awq, --gptq or --int4-rtn")
+        wrong.append("--asymmetric requires --awq, --gptq or --int4-rtn")
     if not method.reads_text and options.calibration is not None:
-        wrong.append("--calibration needs --awq, --gptq or --int8: other methods do not use text")
-    if options.layout not in LAYOUTS:
-        wrong.append(f"--layout is one of {', '.join(LAYOUTS)}")
-    elif options.layout == "autoawq" and not method.grouped:
-        wrong.append("--layout autoawq holds 4-bit weights: --awq, --gptq or --int4-rtn")
-    if options.search < 4:
         wrong.append(
-            "--search must be at least 4: with fewer tries there is nothing to choose from"
+            "--calibration requires --awq, --gptq or --int8; other methods do not use text"
         )
+    if options.layout not in LAYOUTS:
+        wrong.append(f"--layout must be one of {', '.join(LAYOUTS)}")
+    elif options.layout == "autoawq" and not method.grouped:
+        wrong.append("--layout autoawq requires 4-bit weights: --awq, --gptq or --int4-rtn")
+    if options.search < 4:
+        wrong.append("--search must be at least 4, so that there are scales to choose from")
     if options.device == "cuda" and not _has_gpu():
-        wrong.append("--device cuda needs a GPU, but none was found; use --device cpu")
+        wrong.append("--device cuda requires a GPU, but none was found; use --device cpu")
     if wrong:
         error = QuantizeError(
             f"--{method.name}: {'; '.join(wrong)}", hint="toolkit quantize --help"

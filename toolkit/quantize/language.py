@@ -220,7 +220,9 @@ def _notes(report: dict[str, Any]) -> list[str]:
     notes = ["Layer errors add up along the model; they compare hidden states on the same text."]
     engine = report.get("engine")
     if engine is None:
-        notes.append("The engine was not asked: no tokens/s, no memory of a running engine.")
+        notes.append(
+            "The engine was not run, so there are no tokens/s and no memory of a running engine."
+        )
         return notes
     actual, expected = engine["models"]["after"]["perplexity"], report["perplexity"]["after"]
     if abs(actual / expected - 1) > 0.05:
@@ -229,7 +231,12 @@ def _notes(report: dict[str, Any]) -> list[str]:
             "it computes in another precision, or reads the files differently."
         )
     if not engine["paired"]:
-        notes.append("Memory did not allow both engines at once: speeds were measured in turn.")
+        notes.append(
+            "There was not enough memory for both engines at the same time, so speeds were"
+            " measured one after the other."
+        )
     if slower := [n for n, ratio in engine["speed_ratio"].items() if ratio < 0.95]:
-        notes.append(f"On this machine the result is slower with {', '.join(slower)} at once.")
+        notes.append(
+            f"On this machine the result is slower with {', '.join(slower)} at the same time."
+        )
     return notes

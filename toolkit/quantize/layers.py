@@ -69,15 +69,16 @@ def check_ignore(
             re.compile(entry.removeprefix("re:") if entry.startswith("re:") else "")
         except re.error as error:
             raise QuantizeError(
-                f"--ignore {entry!r} is not a valid pattern: {error}", hint="Python's syntax of re"
+                f"--ignore {entry!r} is not a valid pattern: {error}",
+                hint="use the syntax of Python's module re",
             ) from error
     unmatched = [e for e in ignore if not any(is_ignored(name, (e,)) for name in known)]
     if unmatched:
         ends = sorted({name.rpartition(".")[2] for name in layers})
         raise QuantizeError(
             f"--ignore {', '.join(unmatched)} matches no linear layer of this model",
-            hint=f"an entry is a whole name, its end after a dot, or re:PATTERN; "
-            f"this model's names end in {', '.join(ends[:12])}",
+            hint=f"an entry is a full name, the end of a name after a dot, or "
+            f"re:PATTERN; the names of this model end in {', '.join(ends[:12])}",
         )
 
 
@@ -88,9 +89,9 @@ def check_fused(layers: Collection[str], left_out: Collection[str]) -> None:
         if out and len(out) < len(group):
             rest = [name for name in group if name not in left_out]
             raise QuantizeError(
-                f"--ignore leaves out {_shown(out)} but not {_shown(rest)}, "
-                "and vLLM loads them as one layer",
-                hint="leave out all of them or none",
+                f"--ignore excludes {_shown(out)} but not {_shown(rest)}; "
+                "vLLM loads them as one layer",
+                hint="exclude all of them or none",
             )
 
 
@@ -130,10 +131,10 @@ def check_quantized(layers: Layers, tensors: Mapping[str, Tensor]) -> list[str]:
             f"{len(float_still)} of {len(layers.inputs)} layers stayed in float: "
             f"{_shown(float_still)}",
             hint="the library does not quantize this kind of layer; nothing was kept. "
-            "To accept that, leave them out with --ignore",
+            "To accept that, exclude them with --ignore",
         )
     if wrong := [name for name in (*layers.left_out, HEAD) if name in ends]:
-        raise QuantizeError(f"{_shown(wrong)} was quantized although it is to be left out")
+        raise QuantizeError(f"{_shown(wrong)} was quantized although --ignore excludes it")
     return found
 
 

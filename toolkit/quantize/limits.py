@@ -37,9 +37,9 @@ def failures(limits: Limits, report: dict[str, Any]) -> list[str]:
 def refuse(broken: list[str], aside: Path) -> QualityError:
     """The error for a result that was moved to `aside`."""
     return QualityError(
-        f"the result is not good enough: {'; '.join(broken)}",
+        f"the result does not meet its limits: {'; '.join(broken)}",
         hint=f"it was kept in {aside} with its report; try another method or more calibration "
-        "text, or raise the limit",
+        "text, or relax the limit",
     )
 
 

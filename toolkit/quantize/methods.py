@@ -35,20 +35,27 @@ class Method:
 METHODS = {
     method.name: method
     for method in (
-        Method("awq", "4-bit weights, scaled by what activations need", 4, True, True, True),
-        Method("gptq", "4-bit weights, each error made up for by the next", 4, True, True, False),
+        Method("awq", "4-bit weights, scaled by the activations", 4, True, True, True),
+        Method(
+            "gptq",
+            "4-bit weights, each error compensated in the following columns",
+            4,
+            True,
+            True,
+            False,
+        ),
         # the only one that is faster than bfloat16 on CPUs (vLLM 0.32: 1.28 times with one stream)
         Method("int8", "8-bit weights and activations (SmoothQuant, GPTQ)", 8, False, True, True),
         # correct on CPUs but too slow: a product of 1×576×1536 takes 9.7 ms, in bfloat16 0.11 ms
-        Method("fp8", "FP8 weights and activations, scaled while it runs", 8, False, False, False),
+        Method("fp8", "FP8 weights and activations, scaled at run time", 8, False, False, False),
         Method("int4-rtn", "4-bit weights, rounded to nearest", 4, True, False, False),
     )
 }
 
 GRAPH_METHODS = {
-    "int8-dynamic": "8-bit weights, activations rounded as they come",
-    "int8-static": "8-bit weights, activations rounded by calibrated ranges",
-    "fp16": "half precision, in and out as before",
+    "int8-dynamic": "8-bit weights, activations quantized at run time",
+    "int8-static": "8-bit weights, activations quantized with calibrated ranges",
+    "fp16": "half precision; inputs and outputs keep their types",
 }
 """Of ONNX models."""
 
@@ -56,7 +63,9 @@ GRAPH_METHODS = {
 def find_method(name: str) -> Method:
     """Raises QuantizeError for a name that is not in `METHODS`."""
     if name not in METHODS:
-        raise QuantizeError(f"no method '{name}'", hint=f"known: {', '.join(METHODS)}")
+        raise QuantizeError(
+            f"the method '{name}' does not exist", hint=f"known: {', '.join(METHODS)}"
+        )
     return METHODS[name]
 
 
@@ -99,13 +108,11 @@ def choose_group_size(inputs: Mapping[str, int], requested: int | None) -> int:
     size = sizes[-1]
     wrong = sorted(name for name, width in inputs.items() if size <= 0 or width % size)
     fitting = [n for n in GROUP_SIZES if all(width % n == 0 for width in inputs.values())]
-    hint = (
-        f"--group-size {fitting[0]}" if fitting else "leave them out with --ignore, or use --int8"
-    )
+    hint = f"--group-size {fitting[0]}" if fitting else "exclude them with --ignore, or use --int8"
     raise QuantizeError(
         f"a group size of {size} does not divide the input of {len(wrong)} layers: "
         f"{', '.join(f'{name} ({inputs[name]})' for name in wrong[:3])}",
-        hint=f"what would work: {hint}",
+        hint=hint,
     )
 
 

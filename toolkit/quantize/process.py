@@ -118,7 +118,7 @@ def _death(code: int, log: Path) -> str:
         return "the worker was killed, probably because memory ran out"
     # no result and no error: only the log can know, as after a fault in a library's C code
     tail = "\n".join(log.read_text(errors="replace").splitlines()[-12:])
-    return f"the worker ended with status {code} and no result:\n{tail}"
+    return f"the worker ended with status {code} without a result:\n{tail}"
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -45,9 +45,14 @@ def summary_line(report: dict[str, Any]) -> str:
 def _markdown(report: dict[str, Any]) -> str:
     about = report["about"]
     lines = [f"# {about['model']}: {about['method']}", "", _verdict(report), ""]
-    lines += ["![what it cost](picture.svg)", "", "| | before | after | |", "|---|---|---|---|"]
+    lines += [
+        "![quality and size before and after](picture.svg)",
+        "",
+        "| | before | after | |",
+        "|---|---|---|---|",
+    ]
     lines += [f"| {' | '.join(row)} |" for row in rows(report)]
-    lines += ["", "## How it was made", "", "| | |", "|---|---|"]
+    lines += ["", "## Settings", "", "| | |", "|---|---|"]
     lines += [f"| {key.replace('_', ' ')} | {_shown(value)} |" for key, value in about.items()]
     if notes := report.get("notes"):
         lines += ["", "## Notes", "", *(f"- {note}" for note in notes)]
@@ -78,7 +83,7 @@ _SINGLE = {
     "top1_agreement": "same most likely token",
     "cosine": "cosine to the source's vectors",
     "rank_correlation": "rank correlation of pairs",
-    "neighbours": "nearest neighbours kept",
+    "neighbours": "same nearest neighbours",
     "psnr_db": "PSNR of images at equal seeds (dB)",
 }
 
@@ -98,7 +103,7 @@ def _engine_rows(engine: dict[str, Any]) -> list[tuple[str, str, str, str]]:
     for streams, ratio in engine["speed_ratio"].items():
         found.append(
             (
-                f"tokens/s, {streams} at once",
+                f"tokens/s, {streams} at the same time",
                 _number(before["tokens_per_s"][streams]),
                 _number(after["tokens_per_s"][streams]),
                 f"× {ratio:.2f}",
@@ -159,7 +164,7 @@ def _bars(report: dict[str, Any]) -> list[str]:
         models = engine["models"]
         for streams in engine["speed_ratio"]:
             speeds = {when: models[when]["tokens_per_s"][streams] for when in ("before", "after")}
-            pairs.append((f"tokens/s, {streams} at once", speeds))
+            pairs.append((f"tokens/s, {streams} at the same time", speeds))
     found = []
     for place, (title, values) in enumerate(pairs):
         y = 52 + place * 46

@@ -40,7 +40,7 @@ def _check_folder(folder: Path) -> None:
     """Refuses a folder without a file of a model, such as `/`, before all of it is read."""
     if not any(path.name.endswith(_FILES) for path in folder.iterdir()):
         raise SourceError(
-            f"{folder} has neither weights nor the settings of a model",
+            f"{folder} does not contain weights or the settings of a model",
             hint="name a .gguf file, or a folder with config.json or model_index.json",
         )
 
@@ -56,7 +56,7 @@ def parse(text: str) -> Source:
         if known := find_available(text):
             return parse_source(known.source)
         if "/" not in text and close_models(text, catalogue()):
-            raise MissingPath(f"there is no file or model '{text}'", hint=suggest(text))
+            raise MissingPath(f"the file or model '{text}' does not exist", hint=suggest(text))
         return PathSource(text)
     try:
         return parse_source(text)

@@ -76,8 +76,8 @@ def _check_architecture(method: Method, architecture: str) -> None:
     """Refuses what the library cannot do, and says what it could."""
     if architecture not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values():
         raise QuantizeError(
-            f"the architecture {architecture} is not known to transformers",
-            hint="newer versions of the libraries may know it; nothing was loaded",
+            f"the architecture {architecture} is not supported by the installed transformers",
+            hint="newer versions of the libraries may support it; nothing was loaded",
         )
     if not method.smooths:
         return
@@ -86,8 +86,8 @@ def _check_architecture(method: Method, architecture: str) -> None:
     if architecture not in registry and method.name == "awq":
         known = sorted(name for name in registry if name.endswith("CausalLM"))
         raise QuantizeError(
-            f"--awq does not know where {architecture} can be scaled",
-            hint=f"use --gptq, --int4-rtn or --fp8; --awq knows {', '.join(known)}",
+            f"--awq does not support {architecture}",
+            hint=f"use --gptq, --int4-rtn or --fp8; --awq supports {', '.join(known)}",
         )
 
 

@@ -98,7 +98,7 @@ def _check_names(before: _Files, after: set[str]) -> None:
     if lost == {"lm_head.weight"} and _is_tied(before):
         lost = set()
     added = after - set(before.tensors) - tied
-    for names, what in ((lost, "lacks"), (added, "holds, beyond the source,")):
+    for names, what in ((lost, "lacks"), (added, "contains, in addition to the source,")):
         if names:
             raise QuantizeError(
                 f"the quantized checkpoint {what} {listed(sorted(names))}", hint="nothing was kept"

@@ -70,7 +70,7 @@ def _broken(file: Path, version: Path) -> Iterator[str]:
         elif folder.is_dir():
             defined = {each.stem for each in folder.iterdir()}
         else:
-            yield f"{shown} imports {node.module}, which is not there"
+            yield f"{shown} imports {node.module}, which does not exist"
             continue
         for name in sorted({alias.name for alias in node.names} - defined - {"*"}):
             yield f"{shown} imports '{name}' from {node.module}, which does not define it"

@@ -52,7 +52,10 @@ def ensure_environment(name: str, progress: Progress = silent) -> Path:
     """
     known = (*NAMES, *CUDA.values())
     if name not in known:
-        raise UsageError(f"no environment '{name}'", hint=f"known environments: {', '.join(known)}")
+        raise UsageError(
+            f"the environment '{name}' does not exist",
+            hint=f"known environments: {', '.join(known)}",
+        )
     lock = resources.files("toolkit.runtime").joinpath("locks", f"{name}.lock").read_text()
     # the Python version as well: compiled packages of one do not load in another
     digest = hashlib.sha256(f"{sys.version_info[:2]}\n{lock}".encode()).hexdigest()[:12]
@@ -94,7 +97,7 @@ def _requirements(repository: Path, name: str) -> list[str]:
         if own_name(lines) == name:
             return lines
     raise SetupError(
-        f"no model of {repository} says what is in the environment '{name}'",
+        f"no model of {repository} declares the packages of the environment '{name}'",
         hint="toolkit build-repo",
     )
 
@@ -198,6 +201,6 @@ def _libpython() -> Path:
         if (folder / name).exists():
             return (folder / name).resolve()
     raise SetupError(
-        f"{name} is not on this machine, and Triton's Python backend needs it",
+        f"{name} is not installed, and Triton's Python backend requires it",
         hint=f"install it (Debian, Ubuntu: apt-get install {name.split('.so', maxsplit=1)[0]})",
     )

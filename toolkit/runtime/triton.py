@@ -74,12 +74,13 @@ def _check_platform() -> None:
     system, machine = os.uname().sysname, os.uname().machine
     if (system, machine) != ("Linux", "x86_64"):
         raise SetupError(
-            f"the embedded Triton runs on Linux x86_64, this is {system} {machine}",
+            f"the embedded Triton runs on Linux x86_64, and this is {system} {machine}",
             hint="build with --target container and serve with a Triton container",
         )
     if sys.version_info[:2] != PYTHON:
         raise SetupError(
-            f"the embedded Triton's environments are locked for Python 3.11, this is {_python()}",
+            "the embedded Triton's environments are locked for Python 3.11, and this is"
+            f" {_python()}",
             hint="install the toolkit with Python 3.11, or build with --target container",
         )
 

@@ -141,9 +141,9 @@ def stop_service(
                 report(journal.text_of(line))
             if alive and time.monotonic() > deadline:
                 raise ServeError(
-                    f"the service on port {record.port} still runs after {timeout_s:g} s",
-                    hint="it ends when its requests have finished; --timeout-s waits longer, "
-                    "--kill does not wait for them",
+                    f"the service on port {record.port} is still running after {timeout_s:g} s",
+                    hint="it ends when its requests have finished; to wait longer, pass "
+                    "--timeout-s; to stop without waiting, pass --kill",
                 )
             if alive:
                 time.sleep(_POLL_S)

@@ -161,7 +161,8 @@ def _zeros(config: ModelConfig) -> service_pb2.ModelInferRequest:
         # InferTensorContents of the KServe protocol has no field for 16-bit floats
         if kind in _SIZES:
             raise ServeError(
-                f"{config.name} takes {kind}, for which you have to write the request",
+                f"{config.name} has inputs of {kind}; write its request yourself and pass it with"
+                " --request",
                 hint="--request FILE",
             )
         zero = b"" if kind == "BYTES" else 0

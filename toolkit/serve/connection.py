@@ -43,7 +43,9 @@ class Key:
             raise ServeError(f"the key file cannot be read: {error}") from error
         # a group may read it, as with secrets that Kubernetes mounts for `fsGroup`
         if mode & 0o007:
-            raise ServeError(f"every user can read the key in {path}", hint=f"chmod 600 {path}")
+            raise ServeError(
+                f"all users of this machine can read the key in {path}", hint=f"chmod 600 {path}"
+            )
         key = cls.parse(text)
         if len(key.value) < _SHORTEST:
             raise ServeError(
@@ -60,8 +62,8 @@ class Key:
         name, equals, value = text.partition("=")
         if not equals or not name or not value:
             raise ServeError(
-                "a key is NAME=VALUE, or @FILE that holds it",
-                hint="as in Triton's --grpc-restricted-protocol",
+                "a key must be NAME=VALUE, or @FILE with it",
+                hint="use the name and the value of Triton's --grpc-restricted-protocol",
             )
         return cls(name.lower(), value)
 
@@ -115,7 +117,7 @@ def wait_until_ready(address: str, timeout_s: float) -> None:
             if time.monotonic() > deadline:
                 raise ServeError(
                     f"Triton at {address} is not ready after {timeout_s:g} s",
-                    hint="see its log; --wait-s allows more time",
+                    hint="read its log; to wait longer, pass --wait-s",
                 )
             time.sleep(_READY_POLL_S)
 
@@ -135,28 +137,30 @@ def serve_error(doing: str, error: grpc.RpcError) -> ServeError:
     # the relay's own text (relay.py)
     if "by its name" in text:
         return ServeError(
-            f"{doing}: this Triton loads models only by name, as they are on disk",
-            hint="choose versions on the machine that serves: toolkit models load --port",
+            f"{doing}: this Triton loads models only by name",
+            hint="choose versions on the machine of the service: toolkit models load --port",
         )
     # Triton sends UNAVAILABLE for it, which looks as if trying again would help
     if "restricted" in text:
         return ServeError(
             f"{doing}: this Triton restricts the call",
-            hint="give the key: --key NAME=VALUE or --key @FILE",
+            hint="pass the key: --key NAME=VALUE or --key @FILE",
         )
     if "explicit model load / unload is not allowed" in text:
         return ServeError(
-            f"{doing}: this Triton was started without control of its models",
+            f"{doing}: this Triton does not allow loading and unloading models",
             hint="start it with --model-control-mode=explicit",
         )
     if code is grpc.StatusCode.UNAVAILABLE:
         return ServeError(
             f"{doing}: Triton cannot be reached: {text}",
-            hint="--triton takes the HOST:PORT of its gRPC, by default 8001, not of its HTTP",
+            hint="--triton requires the HOST:PORT of Triton's gRPC (by default port 8001), not"
+            " of HTTP",
         )
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return ServeError(
             f"{doing}: Triton did not answer in time",
-            hint="it may still be working, see `toolkit models list`; --timeout-s allows more time",
+            hint="it may still be working, see `toolkit models list`; to wait longer, pass"
+            " --timeout-s",
         )
     return ServeError(f"{doing}: {text or code.name}")

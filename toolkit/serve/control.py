@@ -173,7 +173,7 @@ class Control:
         config = config or model.config
         if config is None:
             raise ServeError(
-                f"{model.name} was never loaded, so Triton does not have its config",
+                f"{model.name} has never been loaded, so Triton does not have its config",
                 hint=f"first: toolkit models load {model.name}",
             )
         chosen = ModelConfig()
@@ -192,7 +192,7 @@ class Control:
         if serving:
             return ServeError(reason.message, hint=f"version {_numbers(serving)} is still served")
         where = self.repository or "REPOSITORY"
-        return ServeError(reason.message, hint=f"toolkit verify {where} may explain it")
+        return ServeError(reason.message, hint=f"to find the reason, run toolkit verify {where}")
 
     def unload(self, name: str, which: Steps = Steps.OWN) -> list[str]:
         """Unloads a model and the steps that only it uses; returns their names, in order.
@@ -204,7 +204,7 @@ class Control:
         name = model.name
         if users := [each for each in model.step_of if models[each].serving]:
             raise ServeError(
-                f"{name} is a step of {', '.join(users)}, which cannot answer without it",
+                f"{name} is a step of {', '.join(users)}, which requires it",
                 hint=f"toolkit models unload {users[0]} also unloads its steps",
             )
         unloaded = _to_unload(name, models, which)
@@ -223,7 +223,7 @@ class Control:
             if self.now() > deadline:
                 raise ServeError(
                     f"{name} still has running requests after {self.timeout_s:g} s",
-                    hint="it accepts no new requests and is unloaded when they end",
+                    hint="it does not accept new requests and is unloaded when they end",
                 )
             time.sleep(_POLL_S)
 

@@ -148,7 +148,7 @@ class Healer:
             stubs.kill(self._pids(model))
         request = service_pb2.RepositoryModelLoadRequest(model_name=model)
         request.parameters["config"].string_param = as_json(config)
-        with triton_errors(f"{model} does not load again"):
+        with triton_errors(f"{model} cannot be loaded again"):
             self.server.api.RepositoryModelLoad(request, timeout=self.server.options.load_timeout_s)
 
     def _collect_restarts(self) -> None:

@@ -62,7 +62,9 @@ def public_models(repository: Path) -> list[ServedModel]:
     if not configs:
         here = repository.exists()
         error = RepositoryError(
-            f"{repository} holds no models" if here else f"the folder {repository} does not exist",
+            f"{repository} does not contain models"
+            if here
+            else f"the folder {repository} does not exist",
             hint="build it first: toolkit build-repo",
         )
         # a wrong path is wrong use
@@ -144,7 +146,7 @@ def read_manifest(repository: Path) -> Mapping[str, Any]:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not valid JSON"
         raise RepositoryError(
-            f"{manifest} cannot be read: {reason}", hint="toolkit build-repo writes it again"
+            f"{manifest} cannot be read: {reason}", hint="run toolkit build-repo to write it again"
         ) from error
     return content if isinstance(content, dict) else {}
 
@@ -190,7 +192,9 @@ def _read(path: Path) -> ModelConfig:
     try:
         config = text_format.Parse(path.read_text(encoding="utf-8"), ModelConfig())
     except text_format.ParseError as error:
-        raise RepositoryError(f"{path}:{error}", hint="toolkit verify explains it") from error
+        raise RepositoryError(
+            f"{path}:{error}", hint="for the reason, run toolkit verify"
+        ) from error
     except UnicodeDecodeError as error:
         raise RepositoryError(f"{path} is not text in UTF-8") from error
     except OSError as error:

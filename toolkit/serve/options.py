@@ -77,8 +77,8 @@ class ServeOptions:
             if flag.startswith("--") and name in OURS:
                 option = "control-key-file" if name == "triton-key-file" else name
                 raise UsageError(
-                    f"--{name} is set by `toolkit serve` itself",
-                    hint=f"give --{option} before `--`",
+                    f"--{name} is an option of `toolkit serve`",
+                    hint=f"pass --{option} before `--`",
                 )
         argv = [sys.executable, "-P", "-m", "frontend", command, "--host", self.host]
         argv += ["--port", str(self.port), "--triton", triton, "--drain-s", str(self.drain_s)]

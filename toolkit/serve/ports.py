@@ -16,7 +16,9 @@ def check_free(ports: Iterable[tuple[str, str, int]]) -> None:
     seen: dict[int, str] = {}
     for option, host, port in ports:
         if port in seen:
-            raise ServeError(f"{option} and {seen[port]} are both {port}", hint="choose two ports")
+            raise ServeError(
+                f"{option} and {seen[port]} are both {port}", hint="choose two different ports"
+            )
         seen[port] = option
         for family, _, _, _, address in _addresses(host, port):
             with socket.socket(family, socket.SOCK_STREAM) as listener:
@@ -66,5 +68,5 @@ def _owner(port: int) -> str | None:
 def _service(port: int) -> str | None:
     for record in live_records():
         if record.port == port:
-            return f"`toolkit serve` of {record.repository} uses it (process {record.pid})"
+            return f"`toolkit serve` of {record.repository} (process {record.pid}) uses it"
     return None

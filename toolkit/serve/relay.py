@@ -85,8 +85,7 @@ class Relay(grpc.GenericRpcHandler):
             if given := sorted(set(parsed.parameters) - _HARMLESS):
                 await context.abort(
                     grpc.StatusCode.PERMISSION_DENIED,
-                    f"'{given[0][:50]}' is restricted here: a model is loaded by its name only,"
-                    " as it is on disk",
+                    f"'{given[0][:50]}' is not allowed here: models are loaded only by name",
                 )
             return await self._call(method, request, context)
 
@@ -127,8 +126,8 @@ async def _ping(_: bytes, __: _Context) -> bytes:
 async def _refuse(_: bytes, context: _Context) -> None:
     await context.abort(
         grpc.StatusCode.PERMISSION_DENIED,
-        "this call is restricted; loading and unloading by name need the key of this server's"
-        " --control-key-file",
+        "this call is restricted; to load and unload models by name, send the key of this"
+        " server's --control-key-file",
     )
 
 

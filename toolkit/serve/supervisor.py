@@ -218,7 +218,7 @@ class Supervisor:
         if self._triton.exit_code is not None:
             return f"Triton ended with code {self._triton.exit_code}"
         if reason := self._liveness.check():
-            return f"Triton hangs: {reason}"
+            return f"Triton does not respond: {reason}"
         return None
 
     def _count_restart(self, reason: str) -> None:
@@ -261,8 +261,8 @@ class Supervisor:
             if self.options.strict or len(failed.reasons) == len(names):
                 raise
             for model, reason in failed.reasons.items():
-                self.report(f"{model} does not load and is not served: {reason}")
-            self.report("all others are served; `toolkit logs MODEL` prints the details")
+                self.report(f"{model} cannot be loaded and is not served: {reason}")
+            self.report("all other models are served; for details, run `toolkit logs MODEL`")
             self.models = [model for model in self.models if model.name not in failed.reasons]
 
     def _begin_watching(self, triton: TritonServer) -> None:

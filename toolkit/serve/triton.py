@@ -88,7 +88,7 @@ class LoadFailed(ServeError):
             model: plain(reason, logged.get(model, "")) for model, reason in sorted(reasons.items())
         }
         details = "\n".join(f"{model}: {reason}" for model, reason in self.reasons.items())
-        super().__init__(f"Triton cannot load\n{details}", hint=f"the details are in {log}")
+        super().__init__(f"Triton cannot load\n{details}", hint=f"for details, read {log}")
 
 
 @dataclass(slots=True)

@@ -88,9 +88,9 @@ class Watch:
 
     def _overdue(self) -> str | None:
         if self._quiet_s > self.timeouts.quiet_s:
-            return f"no answer and no work for {self.timeouts.quiet_s:g} s"
+            return f"it did not answer or compute for {self.timeouts.quiet_s:g} s"
         if 0 < self.timeouts.hung_s < self._unfinished_s:
-            return f"working for {self.timeouts.hung_s:g} s without finishing a request"
+            return f"it computed for {self.timeouts.hung_s:g} s without finishing a request"
         return None
 
 

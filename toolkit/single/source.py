@@ -69,7 +69,7 @@ def _absolute(source: Source) -> Source:
 def _local(path: Path) -> Source:
     path = path.absolute()
     if not path.exists():
-        raise MissingPath(f"there is no {path}", hint="check the path")
+        raise MissingPath(f"{path} does not exist", hint="check the path")
     if path.is_file():
         if path.suffix in (".yaml", ".yml"):
             raise InvalidSource(
@@ -78,8 +78,8 @@ def _local(path: Path) -> Source:
         if path.suffix != ".gguf":
             raise InvalidSource(
                 f"{path} is not a .gguf file",
-                hint="name a .gguf file, a Hugging Face directory, or what `toolkit build-repo` "
-                "wrote",
+                hint="name a .gguf file, a Hugging Face directory, or a repository of `toolkit "
+                "build-repo`",
             )
         return GgufSource(PathSource(str(path)))
     if any((path / name).exists() for name in _CONFIGS):
@@ -89,8 +89,8 @@ def _local(path: Path) -> Source:
         return GgufSource(PathSource(str(files[0])))
     if files:
         names = ", ".join(file.name for file in files[:4])
-        raise SourceError(f"{path} holds several models: {names}", hint="name one of the files")
+        raise SourceError(f"{path} contains several models: {names}", hint="name one of the files")
     raise SourceError(
-        f"{path} holds neither weights nor a model repository",
-        hint="name a Hugging Face directory, a .gguf file, or what `toolkit build-repo` wrote",
+        f"{path} does not contain weights or a model repository",
+        hint="name a Hugging Face directory, a .gguf file, or a repository of `toolkit build-repo`",
     )

@@ -69,7 +69,7 @@ def read(file: str, text: str) -> Document:
         return document
     except YAMLError as error:
         first = str(error).strip().splitlines()[0]
-        hint = "is it a text file? models.yaml begins with `version: 1`"
+        hint = "it must be a text file that begins with `version: 1`"
         document.findings.append(finding(file, 1, (), f"not valid YAML: {first}", hint))
         return document
     except RecursionError:
@@ -84,7 +84,9 @@ def read(file: str, text: str) -> Document:
 
 def _too_deep(file: str) -> Document:
     text = "lists and mappings are nested too deeply"
-    return Document(file, findings=[finding(file, 1, (), text, "is it a models.yaml?")])
+    return Document(
+        file, findings=[finding(file, 1, (), text, "check that the file is a models.yaml")]
+    )
 
 
 class _Reader:
@@ -136,7 +138,7 @@ class _Reader:
             here = (*path, key)
             if key in result:
                 first = self._document.lines[here]
-                self._add(line, here, f"key is written twice; first on line {first}", "keep one")
+                self._add(line, here, f"the key appears twice; first on line {first}", "keep one")
                 continue
             self._document.lines.setdefault(here, line)
             result[key] = self.value(value_node, here)

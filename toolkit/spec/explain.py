@@ -27,8 +27,8 @@ _EXPECTED = {
     "model_attributes_type": "must be a mapping of fields to values",
 }
 _ALIAS_HINT = (
-    "letters, digits and . _ - : / @, beginning with a letter or digit, 128 at most; one `*` "
-    "stands for any text"
+    "use at most 128 letters, digits and . _ - : / @, beginning with a letter or digit; one "
+    "`*` stands for any text"
 )
 _HINTS = {
     "digest": "write sha256: and 64 hex digits",
@@ -163,9 +163,9 @@ def _pattern(read: Document, path: Path, value: object) -> Finding:
     for field, hint in _HINTS.items():
         if field in path[2:]:
             what = {"digest": "is not a digest", "revision": "is not a revision"}.get(field)
-            what = what or ("is not a target" if field == "targets" else "cannot be a name")
+            what = what or ("is not a target" if field == "targets" else "is not a valid name")
             return read.finding(path, f"{shown(value)} {what}", hint)
-    return read.finding(path, f"{shown(value)} cannot be a name", NAME_HINT)
+    return read.finding(path, f"{shown(value)} is not a valid name", NAME_HINT)
 
 
 def _lower(text: str) -> str:

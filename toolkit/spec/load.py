@@ -67,9 +67,9 @@ def load(path: Path, target: Target | None = None) -> Spec:
 def _hint(path: Path, error: OSError) -> str:
     match error:
         case FileNotFoundError() if path.name == path.as_posix() == "models.yaml":
-            return "`toolkit init` writes one; or name another file"
+            return "create one with `toolkit init`, or name another file"
         case IsADirectoryError():
-            return "name a file, as in models.yaml"
+            return "name a file, such as models.yaml"
         case PermissionError():
             return "check its permissions"
     return "check the path"

@@ -27,7 +27,7 @@ class Models(Strict):
 
     version: Literal[1] = Field(description="The version of this file's format: 1.")
     models: dict[Name, Entry] = Field(
-        min_length=1, description="The models by the name under which clients ask for them."
+        min_length=1, description="Models by the name that clients use."
     )
 
 

@@ -8,9 +8,9 @@ from toolkit.finding import FieldFinding
 from toolkit.spec.document import Path
 
 _FIXED = {
-    "kind": "a model is of one kind everywhere",
-    "targets": "changes cannot hold changes",
-    "aliases": "a model has the same names everywhere",
+    "kind": "a model has the same kind on all targets",
+    "targets": "`targets` cannot contain `targets`",
+    "aliases": "a model has the same names on all targets",
 }
 
 

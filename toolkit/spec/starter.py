@@ -13,8 +13,9 @@ from toolkit.kinds import all_kinds
 from toolkit.spec.load import Spec, parse
 
 _HEAD = """\
-# What to serve: `toolkit build-repo` turns it into a model repository, `toolkit serve` serves that.
-# Every field is explained by `toolkit schema` and in docs/reference/models.md.
+# The models to serve: `toolkit build-repo` builds a model repository from this file, and
+# `toolkit serve` serves it.
+# docs/reference/models.md and `toolkit schema` describe every field.
 # yaml-language-server: $schema={schema}
 version: 1
 

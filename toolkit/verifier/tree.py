@@ -85,7 +85,7 @@ class _Parser:
         token = self._peek
         if token.kind != "word":
             shown = f"'{token.text}'" if token.text else "the end of the file"
-            raise TextError(f"a field's name was expected, not {shown}", token)
+            raise TextError(f"expected the name of a field, not {shown}", token)
         self._next += 1
         return token
 
@@ -95,7 +95,7 @@ class _Parser:
                 raise TextError("this list is not closed", opening)
             self._value(parent, name, self._peek, True)
             if not self._take(",") and not (self._peek.text == "]"):
-                raise TextError("',' or ']' was expected", self._peek)
+                raise TextError("expected ',' or ']'", self._peek)
             if self._peek.text == "]" and self._tokens[self._next - 1].text == ",":
                 raise TextError("a list may not end with a comma", self._tokens[self._next - 1])
 
@@ -124,7 +124,7 @@ class _Parser:
             raise TextError(f"the value of '{entry.name}' is missing", entry.token)
         if first.kind not in {"string", "number", "word"}:
             shown = f"'{first.text}'" if first.text else "the end of the file"
-            raise TextError(f"the value of '{entry.name}' was expected, not {shown}", first)
+            raise TextError(f"expected the value of '{entry.name}', not {shown}", first)
         # strings that follow one another are one value, as in C
         while self._peek.kind == first.kind == "string" or self._peek is first:
             entry.value.append(self._peek)

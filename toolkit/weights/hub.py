@@ -97,7 +97,7 @@ def describe(source: HubSource, *, offline: bool = False) -> About:
     kept = try_to_load_from_cache(name, "config.json", revision=revision)
     try:
         if offline and not isinstance(kept, str):
-            raise OSError("it is not in the cache, and --offline fetches nothing")
+            raise OSError("it is not in the cache, and --offline does not download anything")
         file = kept if offline else hf_hub_download(name, "config.json", revision=revision)
         weights = None if offline else HfApi().model_info(name, revision=revision).safetensors
         config = json.loads(Path(str(file)).read_text())
@@ -140,7 +140,7 @@ def snapshot(source: HubSource, *, allow_pickle: bool = False) -> Snapshot:
         parts = shard_names(source.file)
         siblings = [each for each in siblings if each.rfilename in parts]
         if source.file not in {each.rfilename for each in siblings}:
-            raise SourceError(f"{source.repository} holds no '{source.file}'")
+            raise SourceError(f"{source.repository} does not contain '{source.file}'")
     elif not any(_matches(each.rfilename, ("*.safetensors", "*.gguf")) for each in siblings):
         _refuse_pickles(source, info, allow_pickle)
     else:
@@ -198,7 +198,7 @@ def _safe(file: RepoSibling, source: HubSource) -> str:
     # another server than the Hub may answer (HF_ENDPOINT), and names become paths
     path = PurePosixPath(file.rfilename)
     if path.is_absolute() or ".." in path.parts:
-        raise SourceError(f"{source} holds '{file.rfilename}', which leaves its folder")
+        raise SourceError(f"{source} contains '{file.rfilename}', which is outside its folder")
     return str(path)
 
 
@@ -206,12 +206,14 @@ def _refuse_pickles(source: HubSource, info: ModelInfo, allowed: bool) -> None:
     pickles = [each.rfilename for each in info.siblings or [] if _matches(each.rfilename, PICKLES)]
     if pickles and not allowed:
         raise SourceError(
-            f"{source} has its weights in pickles only ({', '.join(sorted(pickles)[:3])})",
-            hint="a pickle runs code when it is loaded: take a repository with safetensors, or "
-            "toolkit pull --allow-pickle if you trust its author",
+            f"{source} contains its weights only as pickles ({', '.join(sorted(pickles)[:3])})",
+            hint="a pickle runs code when it is loaded: use a repository with safetensors, or "
+            "run toolkit pull --allow-pickle if you trust its author",
         )
     if not pickles:
-        raise SourceError(f"{source} holds no weights", hint="check the name and the revision")
+        raise SourceError(
+            f"{source} does not contain weights", hint="check the name and the revision"
+        )
 
 
 def _matches(name: str, patterns: tuple[str, ...]) -> bool:
@@ -225,7 +227,7 @@ def _refusal(source: HubSource, error: Exception) -> SourceError:
         case RevisionNotFoundError():
             reason = f"it has no revision '{source.revision}'"
         case HfHubHTTPError() if error.response.status_code in (401, 404):
-            reason = "there is no such repository, or it is private"
+            reason = "the repository does not exist or is private"
         case HfHubHTTPError():
             reason = f"the server answered {error.response.status_code}"
         case _:

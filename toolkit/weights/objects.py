@@ -81,8 +81,8 @@ def _list(store: Any, source: ObjectSource, root: str) -> list[Listed]:
             files.append((name, remote, [int(about["size"]), *version]))
     if not files:
         raise SourceError(
-            f"there is nothing at {source}",
-            hint="check bucket and path; files that would be pickles are left out",
+            f"{source} does not exist or is empty",
+            hint="check the bucket and the path; pickle files are ignored",
         )
     return files
 
@@ -92,7 +92,7 @@ def _inside(folder: Path, name: str, source: ObjectSource) -> Path:
     parts = name.split("/")
     # "" too: a key with two slashes, which a folder cannot tell from one
     if {"", ".", ".."} & set(parts) or "\0" in name:
-        raise SourceError(f"{source} holds '{name}', which leaves its folder")
+        raise SourceError(f"{source} contains '{name}', which is outside its folder")
     target = folder.joinpath(*parts)
     target.parent.mkdir(parents=True, exist_ok=True)
     return target
@@ -112,7 +112,8 @@ def _copy(store: Any, remote: str, target: Path, size: int, step: Step) -> None:
     # a stream that is cut may end as if it were whole, and stores promise no digest to tell
     if copied != size:
         raise SourceError(
-            f"{remote} ended after {copied} of {size} bytes", hint="it changed meanwhile; try again"
+            f"{remote} ended after {copied} of {size} bytes",
+            hint="it changed during the download; try again",
         )
 
 

@@ -93,7 +93,7 @@ def _standing(
     if place is None or not place.exists():
         partial = sum(map(size_of, _partials(source)))
         state = State.PARTIAL if partial else State.ABSENT
-        note = f"there is no {place}" if isinstance(source, PathSource) else ""
+        note = f"{place} does not exist" if isinstance(source, PathSource) else ""
         return Standing(name, str(source), state, partial, note=note)
     if isinstance(source, PathSource):
         # nothing is recorded of a local path: only models.yaml can say what it was
@@ -104,9 +104,12 @@ def _standing(
     actual = digest(path) if verify else known
     state, note = State.HERE, ""
     if verify and known is not None and actual != known:
-        state, note = State.CORRUPTED, f"its digest is {actual}, but was {known}"
+        state, note = State.CORRUPTED, f"its digest is {actual}, but was {known} before"
     elif expected is not None and actual is not None and actual != expected:
-        state, note = State.CORRUPTED, f"models.yaml has {expected}, this is {actual}"
+        state, note = (
+            State.CORRUPTED,
+            f"models.yaml has the digest {expected}, but the weights have {actual}",
+        )
     return Standing(name, str(source), state, size_of(path), path, actual, note)
 
 

@@ -79,7 +79,10 @@ class Backends:
         async with self.changes.begin(actor, "backends.register") as change:
             if change.kept is None:
                 if len(await store.BACKENDS.ids(change.connection)) >= _MOST:
-                    raise Conflict(f"there are {_MOST} backends already; delete some of them")
+                    raise Conflict(
+                        f"there are already {_MOST} backends, which is the maximum; delete one"
+                        " first"
+                    )
                 added, values = new_id(), _columns(new)
                 await store.BACKENDS.insert(
                     change.connection,
@@ -152,15 +155,17 @@ class Backends:
         while (running := await self._running(one)) != 0:
             if running is not None and time.monotonic() >= ends_s:
                 raise Conflict(
-                    f"{running} requests still run on the backend '{one.name}', which gets no new"
-                    " ones; delete it again when they have ended, or enable it",
+                    f"the backend '{one.name}' still runs {running} requests and gets no new ones;"
+                    " send the deletion again when they have ended, or enable the backend",
                     code="backend_busy",
                 )
             await asyncio.sleep(_CHECK_S)
         async with self.changes.begin(actor, "backends.delete") as change:
             found = await self._find(change.connection, one.id)
             if found.draining_at_us is None:
-                raise Conflict(f"the backend '{one.name}' was enabled meanwhile")
+                raise Conflict(
+                    f"the backend '{one.name}' was enabled in the meantime, so it was not deleted"
+                )
             await store.BACKENDS.delete(change.connection, [one.id], change.now_us)
             await store.forget_running(change.connection, one.id)
             change.note("backend", one.id, name=one.name)
@@ -197,7 +202,7 @@ class Backends:
             found = await store.BACKENDS.find_by(rows, name=backend_id)
         if found is None and backend_id in self.named:
             raise Conflict(
-                f"the backend '{backend_id}' is from the gateway's settings; change it there",
+                f"the backend '{backend_id}' is defined in the gateway's settings; change it there",
                 code="backend_read_only",
             )
         return exists(found, "backend", backend_id)
@@ -213,7 +218,9 @@ class Backends:
             text = "use 1 to 64 letters, digits, '.', '_' and '-'"
             raise InvalidRequest(f"'name' is '{new.name[:64]}': {text}", param="name")
         if new.name in self.named:
-            text = f"the gateway's settings have an upstream '{new.name}' already"
+            text = (
+                f"the gateway's settings already have an upstream '{new.name}'; choose another name"
+            )
             raise Conflict(text, param="name")
         _check_concurrency(new.max_concurrent, new.max_num_seqs, "max_num_seqs")
         _check_key(new)
@@ -228,8 +235,9 @@ class Backends:
 def _check_concurrency(most: int | None, engine: int | None, named: str) -> None:
     if most is not None and engine is not None and most > engine:
         raise InvalidRequest(
-            f"'max_concurrent' is {most}, more than the engine's '{named}' of {engine}:"
-            " requests that wait inside the engine escape the fair share",
+            f"'max_concurrent' is {most}; it must not exceed the engine's '{named}' of"
+            f" {engine}, because the fair share does not cover requests that wait inside the"
+            " engine",
             param="max_concurrent",
         )
 
@@ -243,9 +251,9 @@ def _check_key(new: NewBackend | Backend) -> None:
     variable, file = new.api_key_env, new.api_key_file
     if new.engine == "triton" and (variable or file):
         field = "api_key_env" if variable else "api_key_file"
-        raise InvalidRequest(f"'{field}' is not supported for a Triton", param=field)
+        raise InvalidRequest(f"'{field}' is not supported for a Triton server", param=field)
     if variable is not None and file is not None:
-        text = "'api_key_env' and 'api_key_file' cannot be used together"
+        text = "'api_key_env' and 'api_key_file' cannot be combined; set one of them"
         raise InvalidRequest(text, param="api_key_file")
     # else an administrator could have any secret of the machine sent to a server of theirs
     if variable is not None and _VARIABLE.fullmatch(variable) is None:

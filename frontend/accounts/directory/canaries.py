@@ -62,10 +62,13 @@ class Canaries:
         async with self.changes.begin(actor, "canaries.create") as change:
             if change.kept is None:
                 if len(await CANARIES.ids(change.connection)) >= MOST:
-                    raise Conflict(f"there are {MOST} canaries already; delete some of them")
+                    raise Conflict(
+                        f"there are already {MOST} canaries, which is the maximum; delete one first"
+                    )
                 if await CANARIES.find_by(change.connection, name=new.name) is not None:
                     raise Conflict(
-                        f"the model '{new.name}' has a canary already; change or delete that one",
+                        f"the model '{new.name}' already has a canary; change or delete that"
+                        " canary",
                         param="model",
                     )
                 added = new_id()
@@ -172,7 +175,7 @@ class Canaries:
                 raise InvalidRequest(text, param=at) from None
             if model.name != one.model:
                 raise InvalidRequest(
-                    f"'{at}' is '{one.model}', another name of '{model.name}': write that",
+                    f"'{at}' is '{one.model}', an alias of '{model.name}'; use '{model.name}'",
                     param=at,
                 )
             kinds[model.kind] = one.model
@@ -187,11 +190,11 @@ def _check_shares(targets: Sequence[Target]) -> None:
         text = f"'targets' has {len(names)} models; 1 to {MAX_TARGETS} are allowed"
         raise InvalidRequest(text, param="targets")
     if twice := next((one for one in names if names.count(one) > 1), None):
-        raise InvalidRequest(f"'targets' has '{twice}' twice", param="targets")
+        raise InvalidRequest(f"'targets' contains '{twice}' twice", param="targets")
     total = sum(one.percent for one in targets)
     if abs(total - 100) > 1e-6:
         raise InvalidRequest(
-            f"the 'percent' of all 'targets' must be 100 together, not {total:g}", param="targets"
+            f"the 'percent' of all 'targets' must add up to 100, not {total:g}", param="targets"
         )
 
 

@@ -76,7 +76,7 @@ class Factors:
         async with self.changes.begin(actor, "users.set_up_factor") as change:
             factor = await find_factor(change.connection, actor.id)
             if factor is not None and factor.confirmed_at_us is not None:
-                raise Conflict("a second factor is in use already; remove it first")
+                raise Conflict("a second factor is already in use; remove it first")
             await drop_factor(change.connection, actor.id)
             await add_factor(change.connection, actor.id, sealed, change.now_us)
         return _setup(secret, actor.name)
@@ -95,11 +95,13 @@ class Factors:
             rows = change.connection
             factor = await find_factor(rows, actor.id)
             if factor is None or factor.confirmed_at_us is not None:
-                raise InvalidRequest("no second factor waits for its first code", param="code")
+                raise InvalidRequest(
+                    "no second factor is being set up; start the setup first", param="code"
+                )
             secret = await self.seal.open(actor.id, factor.secret)
             step = totp.match_step(secret, code, int(self.now_s()), factor.last_step)
             if step is None or not await use_step(rows, actor.id, step):
-                text = "the code is not correct; check the clock of the telephone"
+                text = "the code is not correct; check that the clock of your phone is right"
                 raise InvalidRequest(text, param="code")
             codes = totp.new_recovery_codes()
             digests = [digest for one in codes if (digest := totp.digest_of_recovery(one))]
@@ -114,7 +116,7 @@ class Factors:
         async with self.changes.database.begin() as rows:
             is_right = await self._use(rows, actor.id, code)
         if not is_right:
-            text = "the code is not correct, or was used already"
+            text = "the code is not correct or has already been used; wait for the next one"
             raise Forbidden(text, param="code", code="second_factor_failed")
         attempt.succeed()
 

@@ -196,7 +196,7 @@ def _check_names(values: dict[str, Any]) -> None:
 def _check_strict(level: str | None, strict: bool | None) -> None:
     if strict and level != "full":
         raise InvalidRequest(
-            f"'audit_strict' is true, but 'audit' is {_quoted(level)}; it needs 'full'",
+            f"'audit_strict' is true, but 'audit' is {_quoted(level)}; set 'audit' to 'full'",
             param="audit_strict",
         )
 

@@ -211,7 +211,9 @@ async def add_key(
 ) -> None:
     """Adds the key and its budget. Raises InvalidRequest, and Conflict for too many keys."""
     if len(await store.KEYS.ids(change.connection, user_id=user_id)) >= MAX_KEYS:
-        raise Conflict(f"the user has {MAX_KEYS} keys already; delete one first")
+        raise Conflict(
+            f"the user already has {MAX_KEYS} keys, which is the maximum; delete one first"
+        )
     await store.KEYS.insert(
         change.connection,
         id=credential.public_id,
@@ -276,7 +278,7 @@ async def _adopted_user(change: Change, actor: Actor, line: Line, role: str) -> 
         return await add_user(change, actor, NewUser(line.name, role), line.user)
     if not found.id.startswith("file-"):
         raise Conflict(
-            f"a user with the name '{line.name}' exists already, and may be somebody else; rename"
+            f"a user with the name '{line.name}' already exists and may be another person; rename"
             " one of them"
         )
     return found.id

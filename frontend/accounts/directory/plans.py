@@ -152,7 +152,7 @@ class Subscriptions:
                     )
             except NotEnough as error:
                 has = error.available / 1e6
-                text = f"'credits': only {has:g} are left to take back"
+                text = f"'credits': at most {has:g} can be taken back"
                 raise InvalidRequest(text, param="credits") from None
             change.note(kind, holder, credits_micro=amount, note=note)
             return await self._balances(change.connection, kind, holder)

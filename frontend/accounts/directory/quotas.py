@@ -87,7 +87,10 @@ async def add_quota(change: Change, quota: NewQuota, actor: Actor) -> str:
     if quota.expires_at_us is None:
         same = await allowances.QUOTAS.find_by(rows, **quota.what, expires_at_us=None)
         if same is not None:
-            raise Conflict(f"the quota '{same.id}' says the same; edit it", param="period")
+            raise Conflict(
+                f"the quota '{same.id}' already covers the same requests; edit that quota",
+                param="period",
+            )
     added = new_id()
     await allowances.QUOTAS.insert(
         rows,
@@ -297,7 +300,7 @@ async def _request(rows: Rows, request_id: str) -> QuotaRequest:
 async def _pending(change: Change, request_id: str) -> QuotaRequest:
     asked = await _request(change.connection, request_id)
     if asked.status == "pending" and allowances.is_over(asked, change.now_us):
-        raise Conflict("the request has expired: the time that it asked for has passed")
+        raise Conflict("the request has expired: the requested end has passed")
     if asked.status != "pending":
-        raise Conflict(f"the request is {asked.status} already")
+        raise Conflict(f"the request is already {asked.status}")
     return asked

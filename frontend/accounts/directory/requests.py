@@ -72,7 +72,10 @@ class KeyRequests:
             # first, because old ones would count against the bounds below
             await store.drop_old_requests(rows, now_us)
             if await store.count_pending(rows, now_us, subject) >= MAX_PENDING_PER_ADDRESS:
-                raise RateLimited("your address has requests that wait for a decision")
+                raise RateLimited(
+                    "earlier requests from your address are still pending; try again after"
+                    " the decision"
+                )
             if await store.count_pending(rows, now_us) >= MAX_PENDING:
                 raise Overloaded("too many requests wait for a decision; try again later")
             await store.KEY_REQUESTS.insert(
@@ -158,7 +161,7 @@ async def _pending(rows: Rows, request_id: str, now_us: int) -> KeyRequest:
     found = await store.KEY_REQUESTS.find(rows, request_id, locked=True)
     request = exists(found, "request", request_id)
     if request.status != "pending":
-        raise Conflict(f"the request is {request.status} already")
+        raise Conflict(f"the request is already {request.status}")
     if request.expires_at_us <= now_us:
         raise Conflict("the request has expired; the applicant can send it again")
     return request

@@ -91,9 +91,11 @@ def _check_edit(actor: Actor, role: StoredRole, values: dict[str, Any]) -> None:
     _check_permissions(actor, values.get("permissions", []))
     # an actor with every permission cannot gain anything by it
     if role.name == actor.role and actor.permissions < frozenset(Permission):
-        raise Forbidden("you cannot edit the role that you have")
+        raise Forbidden("you cannot edit your own role; ask another administrator")
     if role.name == ADMIN.name and "permissions" in values:
-        raise Conflict("the role 'admin' always has every permission; it has a weight to edit")
+        raise Conflict(
+            "the role 'admin' always has every permission; only its weight can be edited"
+        )
 
 
 def _check_permissions(actor: Actor, names: list[str]) -> None:

@@ -118,7 +118,7 @@ async def check_quotas(rows: Rows, actor: Actor, now_us: int) -> None:
     )
     if any(one.expires_at_us is None or one.expires_at_us > now_us for one in found):
         raise Forbidden(
-            "a key with a quota of its own cannot make or rotate other keys, or set passwords;"
+            "a key that has its own quota cannot create or rotate other keys, or set passwords;"
             " use another key, or sign in"
         )
 
@@ -126,7 +126,10 @@ async def check_quotas(rows: Rows, actor: Actor, now_us: int) -> None:
 async def check_may_set_passwords(rows: Rows, actor: Actor, now_us: int) -> None:
     """Raises Forbidden for a key with limits: who signs in with a password has none of them."""
     if actor.scope is not UNLIMITED or actor.expires_at_us is not None:
-        raise Forbidden("a key with a scope, or one that expires, cannot set passwords")
+        raise Forbidden(
+            "a key that has a scope or an expiry time cannot set passwords; use another key, or"
+            " sign in"
+        )
     await check_quotas(rows, actor, now_us)
 
 
@@ -136,4 +139,6 @@ async def keeping_an_admin(rows: Rows) -> AsyncIterator[None]:
     before = await store.roles_with_access(rows, role=ADMIN.name)
     yield
     if before and not await store.roles_with_access(rows, role=ADMIN.name):
-        raise Conflict("the last administrator would lose access; make another one first")
+        raise Conflict(
+            "the last administrator would lose access; create another administrator first"
+        )

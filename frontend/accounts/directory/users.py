@@ -142,7 +142,9 @@ class Users:
         _check_password(new, actor.name)
         # counted before the hash, or guesses at the same time would all be hashed
         if (wait_s := self.throttle.fail([actor.id])) > 0:
-            raise RateLimited("too many wrong passwords", wait_us=int(wait_s * 1e6))
+            raise RateLimited(
+                "too many wrong passwords; wait and try again", wait_us=int(wait_s * 1e6)
+            )
         async with self.changes.database.connect() as rows:
             await _user(rows, actor.id)
             stored = await store.password_of(rows, actor.id)

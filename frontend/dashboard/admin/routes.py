@@ -41,7 +41,7 @@ class AdminRoutes:
         name = client.scope["path_params"]["name"]
         if not await _refuse(request, client):
             if (page := _PAGES.get(name)) is None:
-                raise NotFound(f"there is no page '{name[:40]}'; /admin lists the pages")
+                raise NotFound(f"the page '{name[:40]}' does not exist; /admin lists the pages")
             await _show(request, client, page)
 
 

@@ -52,7 +52,8 @@ SECTIONS: tuple[tuple[str, tuple[AdminPage, ...]], ...] = (
             AdminPage(
                 "cache",
                 "Cache",
-                "Answers that are sent again without asking a model, in this gateway process.",
+                "Answers that this gateway process sends from its cache, without a call of a"
+                " model.",
                 (_P.BACKENDS,),
             ),
         ),
@@ -67,7 +68,12 @@ SECTIONS: tuple[tuple[str, tuple[AdminPage, ...]], ...] = (
                 "Users who share a weight, limits and what the audit keeps.",
                 (_P.GROUPS,),
             ),
-            AdminPage("roles", "Roles", "What users may do, and their share.", (_P.ROLES,)),
+            AdminPage(
+                "roles",
+                "Roles",
+                "The permissions of users, and their share in the scheduler.",
+                (_P.ROLES,),
+            ),
             AdminPage("keys", "Keys", "The API keys of all users.", (_P.KEYS,)),
             AdminPage(
                 "requests",
@@ -108,7 +114,7 @@ SECTIONS: tuple[tuple[str, tuple[AdminPage, ...]], ...] = (
             AdminPage(
                 "changes",
                 "Changes",
-                "Who changed what of accounts, limits and upstreams, the newest first.",
+                "Changes of accounts, limits and upstreams, with their authors; the newest first.",
                 (_P.USERS,),
             ),
             AdminPage(

@@ -2,6 +2,7 @@ for (const button of document.querySelectorAll(".call button")) {
   button.hidden = false;
   button.addEventListener("click", async () => {
     const code = button.closest(".call").querySelector("pre");
+    if (code.whole) code.textContent = code.whole; // what is shown may be shortened
     getSelection().selectAllChildren(code);
     try {
       await navigator.clipboard.writeText(code.textContent);

@@ -23,15 +23,15 @@ Amount = Annotated[int, Meta(ge=0, le=10**15)]
 Instant = Annotated[int, Meta(ge=0, le=2**33)]
 Number = Annotated[int, Meta(ge=0, le=10**9)] | Annotated[float, Meta(ge=0, le=1e9)]
 Signed = Annotated[int, Meta(ge=-(10**9), le=10**9)] | Annotated[float, Meta(ge=-1e9, le=1e9)]
-_AMOUNT = about("The most that may be used in a period.")
-_EXPIRES = about("When it ends, in seconds since 1970; without it, never.")
-_MEASURE = about("What is counted: requests, tokens or concurrency.")
+_AMOUNT = about("The maximum that may be used in a period.")
+_EXPIRES = about("When it ends, in seconds since 1970. Default: never.")
+_MEASURE = about("What is limited: requests, tokens or concurrency.")
 _PERIOD = about(
     "minute, day, week, month or year in UTC, a rolling period such as 30d or 12h, or none."
 )
-_MODEL = about("The model that it counts for; without it, every model.")
-_KIND = about("Whom it is for: organisation, group, user or key.")
-_SUBJECT = about("The id of whom it is for.")
+_MODEL = about("The model that it limits. Default: every model.")
+_KIND = about("What it limits: an organisation, group, user or key.")
+_SUBJECT = about("The id of the organisation, group, user or key.")
 
 
 class QuotaBody(Body, kw_only=True):
@@ -56,21 +56,25 @@ class QuotaEdit(Body, kw_only=True):
 class QuotaRequestBody(Body, kw_only=True):
     """A request for more."""
 
-    amount: Annotated[Amount, about("The amount that is needed in all.")]
-    reason: Annotated[str, about("What it is needed for.")]
+    amount: Annotated[Amount, about("The total amount that is needed.")]
+    reason: Annotated[str, about("The reason for the request.")]
     measure: Annotated[str, _MEASURE] = "tokens"
     period: Annotated[str, _PERIOD] = "month"
     model: Annotated[str | None, _MODEL] = None
-    expires_at: Annotated[Instant | None, about("Until when it is needed.")] = None
+    expires_at: Annotated[
+        Instant | None, about("How long it is needed, in seconds since 1970.")
+    ] = None
 
 
 class ApprovalBody(Body, kw_only=True):
     """What is granted."""
 
-    amount: Annotated[Amount | None, about("Another amount than the one asked for.")] = None
+    amount: Annotated[Amount | None, about("The amount to grant. Default: the requested one.")] = (
+        None
+    )
     expires_at: Annotated[
         Instant | UnsetType | None,
-        about("When it ends, in seconds since 1970; null: never. Without it, as asked for."),
+        about("When it ends, in seconds since 1970; null: never. Default: as requested."),
     ] = UNSET
 
 
@@ -94,9 +98,11 @@ class PlanEdit(Body, kw_only=True):
     credits: Annotated[
         Number | UnsetType | None, about("Credits per calendar month; null: unlimited.")
     ] = UNSET
-    shared: Annotated[bool | UnsetType, about("One pool for a group or organisation.")] = UNSET
+    shared: Annotated[
+        bool | UnsetType, about("Whether the members of a group or organisation share one pool.")
+    ] = UNSET
     quotas: Annotated[
-        list[QuotaOfPlan] | UnsetType, about("Limits of every subscriber, as fair use.")
+        list[QuotaOfPlan] | UnsetType, about("Limits of every subscriber, for fair use.")
     ] = UNSET
 
 
@@ -104,19 +110,21 @@ class PlanBody(Body, kw_only=True):
     """A new plan."""
 
     name: Annotated[str, about("The name, unique among plans.")]
-    credits: Annotated[
-        Number | None, about("Credits per calendar month; without it, unlimited.")
-    ] = None
-    shared: Annotated[bool, about("One pool for a group or organisation.")] = False
+    credits: Annotated[Number | None, about("Credits per calendar month. Default: unlimited.")] = (
+        None
+    )
+    shared: Annotated[
+        bool, about("Whether the members of a group or organisation share one pool.")
+    ] = False
     quotas: Annotated[
-        list[QuotaOfPlan] | UnsetType, about("Limits of every subscriber, as fair use.")
+        list[QuotaOfPlan] | UnsetType, about("Limits of every subscriber, for fair use.")
     ] = UNSET
 
 
 class SubscriptionBody(Body, kw_only=True):
     """Who gets which plan."""
 
-    scope_kind: Annotated[str, about("organisation, group or user.")]
+    scope_kind: Annotated[str, about("The kind of subscriber: organisation, group or user.")]
     scope_id: Annotated[str, _SUBJECT]
     plan_id: Annotated[str, about("The plan's id.")]
 
@@ -124,10 +132,10 @@ class SubscriptionBody(Body, kw_only=True):
 class CreditsBody(Body, kw_only=True):
     """Credits for a holder."""
 
-    scope_kind: Annotated[str, about("organisation, group or user.")]
+    scope_kind: Annotated[str, about("The kind of subscriber: organisation, group or user.")]
     scope_id: Annotated[str, _SUBJECT]
-    credits: Annotated[Signed, about("How many are granted; below 0: taken back.")]
-    note: Annotated[str, about("Why, for the ledger.")] = ""
+    credits: Annotated[Signed, about("How many are granted; a negative number takes credits back.")]
+    note: Annotated[str, about("The reason, for the ledger.")] = ""
 
 
 class PriceBody(Body, kw_only=True):
@@ -135,7 +143,9 @@ class PriceBody(Body, kw_only=True):
 
     model: Annotated[str, about("The model, or '*' for all.")]
     upstream: Annotated[str, about("The upstream that serves it, or '*' for all.")] = "*"
-    starts_at: Annotated[Instant | None, about("From when on, in seconds; without it, now.")] = None
+    starts_at: Annotated[
+        Instant | None, about("When it takes effect, in seconds since 1970. Default: now.")
+    ] = None
     prompt: Annotated[Number, about("Per million prompt tokens.")] = 0
     cached: Annotated[Number, about("Per million prompt tokens from the cache.")] = 0
     completion: Annotated[Number, about("Per million completion tokens.")] = 0

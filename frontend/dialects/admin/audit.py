@@ -22,8 +22,8 @@ def read_statuses(text: str) -> tuple[int, ...]:
     for part in text.split(","):
         if not _STATUS.fullmatch(part := part.strip().lower()):
             raise InvalidRequest(
-                f"'status' is '{text[:40]}'; it must be statuses such as 429 or 4xx, with commas"
-                " between them",
+                f"'status' is '{text[:40]}'; it must be a comma-separated list of statuses such"
+                " as 429 or 4xx",
                 param="status",
             )
         if part.endswith("xx"):

@@ -17,8 +17,8 @@ Count = Annotated[int, Meta(ge=1, le=1_000_000)]
 Gigabytes = Annotated[int, Meta(ge=1, le=1_000_000)] | Annotated[float, Meta(ge=0.001, le=1e6)]
 Groups = Annotated[list[str], Meta(max_length=100)]
 _LABELS = about(
-    "What the policies of groups are about, such as 'region' or 'trust'; 'site' is 'cloud' with"
-    " 'external', else 'local', where it is left out."
+    "Labels that the policies of groups refer to, such as 'region' or 'trust'. Default of 'site':"
+    " 'cloud' if 'external' is true, otherwise 'local'."
 )
 EngineName = Literal[
     "triton", "vllm", "tgi", "llama.cpp", "lmstudio", "mistral.rs", "openai", "ollama", "anthropic"
@@ -30,28 +30,30 @@ class TensorsBody(Body, kw_only=True, omit_defaults=True):
 
     vector: Annotated[str, Meta(min_length=1, max_length=256), about("The output.")]
     text: Annotated[str | None, about("The input that takes texts.")] = None
-    ids: Annotated[str | None, about("The input that takes token ids instead.")] = None
-    mask: Annotated[str | None, about("The input that says which tokens count.")] = None
-    types: Annotated[str | None, about("The input with the segment of each token.")] = None
+    ids: Annotated[str | None, about("The input that takes token ids instead of texts.")] = None
+    mask: Annotated[str | None, about("The input for the attention mask.")] = None
+    types: Annotated[str | None, about("The input for the segment of each token.")] = None
     pooling: Annotated[
-        Literal["none", "mean", "cls"], about("How vectors of tokens become one.")
+        Literal["none", "mean", "cls"], about("How the vectors of tokens are pooled into one.")
     ] = "none"
-    normalize: Annotated[bool, about("Whether vectors get length 1.")] = True
+    normalize: Annotated[bool, about("Whether vectors are normalized to length 1.")] = True
 
 
 class ServedBody(Body, kw_only=True, omit_defaults=True):
     """What the server does not say about one of its models."""
 
-    name: Annotated[str, Meta(min_length=1, max_length=256), about("The name for clients.")]
-    own: Annotated[str | None, about("Its name at the server, if another.")] = None
+    name: Annotated[str, Meta(min_length=1, max_length=256), about("The name that clients use.")]
+    own: Annotated[str | None, about("Its name at the server, if different.")] = None
     kind: Annotated[
-        Literal["llm", "embedding", "rerank", "diffusion"] | None, about("What it is.")
+        Literal["llm", "embedding", "rerank", "diffusion"] | None, about("Its kind.")
     ] = None
     capabilities: Annotated[list[str] | None, about("What it can do, such as 'chat'.")] = None
     context_length: Annotated[Count | None, about("Tokens of its context.")] = None
     dimensions: Annotated[Count | None, about("The length of its vectors.")] = None
     images: Annotated[bool | None, about("Whether it reads images.")] = None
-    aliases: Annotated[list[str], Meta(max_length=100), about("More names for clients.")] = []  # noqa: RUF012
+    aliases: Annotated[
+        list[str], Meta(max_length=100), about("Further names that clients can use.")
+    ] = []  # noqa: RUF012
     chat_template: Annotated[
         Annotated[str, Meta(max_length=128)] | None,
         about("For a Triton: chatml, gemma, llama-3, mistral, or a file of 'model_files'."),
@@ -68,20 +70,24 @@ class ServedBody(Body, kw_only=True, omit_defaults=True):
 class BackendBody(Body, kw_only=True):
     """A server that requests may be sent to."""
 
-    name: Annotated[str, about("What metrics, prices and logs call it.")]
-    url: Annotated[str, about("HOST:PORT of a Triton's gRPC, else an http: or https: URL.")]
-    engine: Annotated[EngineName, about("What it runs.")] = "triton"
-    max_concurrent: Annotated[Count | None, about("Requests that run there at once.")] = None
-    max_num_seqs: Annotated[Count | None, about("The engine's own limit of requests.")] = None
+    name: Annotated[str, about("Its name in metrics, prices and logs.")]
+    url: Annotated[
+        str, about("HOST:PORT of Triton's gRPC, or the http: or https: URL of another server.")
+    ]
+    engine: Annotated[EngineName, about("Its engine.")] = "triton"
+    max_concurrent: Annotated[Count | None, about("Maximum number of concurrent requests.")] = None
+    max_num_seqs: Annotated[
+        Count | None, about("The engine's own limit of concurrent requests.")
+    ] = None
     gpu_memory_gb: Annotated[Gigabytes | None, about("Memory of its GPUs in GiB.")] = None
     priority: Annotated[
         int, Meta(ge=-10, le=1000), about("Each 1 adds 10 points to its score.")
     ] = 0
-    external: Annotated[bool, about("Whether prompts leave the site.")] = False
+    external: Annotated[bool, about("Whether prompts sent to it leave the site.")] = False
     groups: Annotated[Groups, about("Ids of the groups that may use it; empty: all.")] = []  # noqa: RUF012
     labels: Annotated[dict[str, str], _LABELS] = {}  # noqa: RUF012
     models: Annotated[
-        list[ServedBody], Meta(max_length=1000), about("With it, only these are served.")
+        list[ServedBody], Meta(max_length=1000), about("If set, only these models are served.")
     ] = []  # noqa: RUF012
     api_key_env: Annotated[
         str | None, about("The gateway's environment variable with the key; it ends with _API_KEY.")
@@ -95,10 +101,10 @@ class BackendEdit(Body, kw_only=True):
     """Changes of a registered upstream; what is left out stays."""
 
     max_concurrent: Annotated[
-        Count | UnsetType | None, about("Requests that run there at once; null: no limit.")
+        Count | UnsetType | None, about("Maximum number of concurrent requests; null: no limit.")
     ] = UNSET
     max_num_seqs: Annotated[
-        Count | UnsetType | None, about("The engine's own limit of requests.")
+        Count | UnsetType | None, about("The engine's own limit of concurrent requests.")
     ] = UNSET
     gpu_memory_gb: Annotated[Gigabytes | UnsetType | None, about("Memory of its GPUs in GiB.")] = (
         UNSET
@@ -107,15 +113,17 @@ class BackendEdit(Body, kw_only=True):
         Annotated[int, Meta(ge=-10, le=1000)] | UnsetType,
         about("Each 1 adds 10 points to its score."),
     ] = UNSET
-    enabled: Annotated[bool | UnsetType, about("Whether it gets requests.")] = UNSET
-    external: Annotated[bool | UnsetType, about("Whether prompts leave the site.")] = UNSET
+    enabled: Annotated[bool | UnsetType, about("Whether requests are sent to it.")] = UNSET
+    external: Annotated[bool | UnsetType, about("Whether prompts sent to it leave the site.")] = (
+        UNSET
+    )
     groups: Annotated[
         Groups | UnsetType, about("Ids of the groups that may use it; empty: all.")
     ] = UNSET
     labels: Annotated[dict[str, str] | UnsetType, _LABELS] = UNSET
     models: Annotated[
         Annotated[list[ServedBody], Meta(max_length=1000)] | UnsetType,
-        about("With it, only these are served."),
+        about("If set, only these models are served."),
     ] = UNSET
     api_key_env: Annotated[
         str | UnsetType | None, about("The gateway's environment variable with the key.")
@@ -125,7 +133,7 @@ class BackendEdit(Body, kw_only=True):
     ] = UNSET
     revision: Annotated[
         str | UnsetType,
-        about("The 'revision' that you saw; if it was changed since, nothing is changed."),
+        about("The 'revision' that you read; if it is no longer current, nothing is changed."),
     ] = UNSET
 
 

@@ -18,19 +18,22 @@ Patterns = Annotated[list[str], Meta(max_length=100)]
 _MODELS = about("Models that the key may use, as patterns in which '*' stands for any text.")
 _ENDPOINTS = about("Routes that the key may use, as patterns such as '/v1/*'.")
 _NETWORKS = about("Addresses or networks that the key may be used from.")
-_EXPIRES = about("When the key expires, in seconds since 1970; without it, never.")
+_EXPIRES = about("When the key expires, in seconds since 1970. Default: never.")
 _WEIGHT = about("The share in the scheduler, relative to others.")
 Level = Literal["none", "metadata", "full"]
 Days = Annotated[int, Meta(ge=1, le=36_500)]
 _AUDIT = about(
-    "What the audit keeps of its requests: 'none', 'metadata' without any text, or 'full' with"
-    " prompts and answers. null: as the settings say, as for the two below."
+    "What the audit keeps about its requests: 'none', 'metadata' (no text), or 'full' (prompts"
+    " and answers). null: the gateway's setting applies."
 )
-_STRICT = about("With 'full': requests are refused when their records could be lost.")
-_DAYS = about("Days until audit records are removed.")
+_STRICT = about(
+    "With 'full': whether requests are refused when their records could be lost. null: the"
+    " gateway's setting applies."
+)
+_DAYS = about("Days until audit records are removed. null: the gateway's setting applies.")
 _UPSTREAMS = about(
-    "Labels of upstreams with the values that they may have: its prompts are only sent to upstreams"
-    ' that satisfy all, such as {"site": ["local"]}. null: to every upstream.'
+    'Labels with the values that are allowed, such as {"site": ["local"]}: prompts are only sent to'
+    " upstreams that satisfy all of them. null: to every upstream."
 )
 Allowed = dict[str, list[str]]
 _DISABLED = about("Whether its keys are refused.")
@@ -53,7 +56,9 @@ class GroupBody(Body, kw_only=True):
     """A new group."""
 
     name: Annotated[str, about("The name, unique in its organisation.")]
-    organisation_id: Annotated[str | None, about("The organisation; 'default' without it.")] = None
+    organisation_id: Annotated[
+        str | None, about("The id of the organisation. Default: 'default'.")
+    ] = None
     weight: Annotated[Weight, _WEIGHT] = 1
     audit: Annotated[Level | None, _AUDIT] = None
     audit_strict: Annotated[bool | None, _STRICT] = None
@@ -78,9 +83,9 @@ class UserBody(Body, kw_only=True):
 
     name: Annotated[str, about("The name to sign in with, unique.")]
     role: Annotated[str, about("The name of the role.")] = "student"
-    group_id: Annotated[str | None, about("The group; 'default' without it.")] = None
-    display_name: Annotated[str, about("The name to show.")] = ""
-    email: Annotated[str | None, about("The address, unique.")] = None
+    group_id: Annotated[str | None, about("The id of the group. Default: 'default'.")] = None
+    display_name: Annotated[str, about("The name that pages show.")] = ""
+    email: Annotated[str | None, about("The e-mail address, unique.")] = None
 
 
 class UserEdit(Body, kw_only=True):
@@ -89,7 +94,7 @@ class UserEdit(Body, kw_only=True):
     name: Annotated[str | UnsetType, about("The name to sign in with.")] = UNSET
     role: Annotated[str | UnsetType, about("The name of the role.")] = UNSET
     group_id: Annotated[str | UnsetType, about("The group.")] = UNSET
-    display_name: Annotated[str | UnsetType, about("The name to show.")] = UNSET
+    display_name: Annotated[str | UnsetType, about("The name that pages show.")] = UNSET
     email: Annotated[str | UnsetType | None, about("The address.")] = UNSET
     disabled: Annotated[bool | UnsetType, _DISABLED] = UNSET
 
@@ -97,14 +102,14 @@ class UserEdit(Body, kw_only=True):
 class OwnEdit(Body, kw_only=True):
     """Changes of the caller's own account."""
 
-    display_name: Annotated[str | UnsetType, about("The name to show.")] = UNSET
+    display_name: Annotated[str | UnsetType, about("The name that pages show.")] = UNSET
     email: Annotated[str | UnsetType | None, about("The address.")] = UNSET
 
 
 class PasswordBody(Body, kw_only=True):
     """A change of the caller's own password."""
 
-    current_password: Annotated[str, Meta(max_length=256), about("The password until now.")]
+    current_password: Annotated[str, Meta(max_length=256), about("The current password.")]
     new_password: Annotated[str, Meta(max_length=256), about("10 to 256 characters.")]
 
 
@@ -112,7 +117,9 @@ class FactorBody(Body, kw_only=True):
     """The beginning of a second factor."""
 
     current_password: Annotated[
-        str, Meta(max_length=256), about("The password; not used where there is none.")
+        str,
+        Meta(max_length=256),
+        about("The current password; not needed for an account without one."),
     ] = ""
 
 
@@ -187,31 +194,31 @@ class RotationBody(Body, kw_only=True):
     """A new text for a key."""
 
     grace_s: Annotated[
-        Grace, about("Seconds for which the text before works, too; at most 30 days.")
+        Grace, about("Seconds for which the old key stays valid; at most 30 days.")
     ] = 24 * 3600
 
 
 class FormBody(Body, kw_only=True):
     """A request for a key from somebody without an account."""
 
-    name: Annotated[str, about("The name that the account should have.")]
-    email: Annotated[str, about("The applicant's address.")]
+    name: Annotated[str, about("The requested name of the account.")]
+    email: Annotated[str, about("The applicant's e-mail address.")]
     reason: Annotated[str, about("What the key is for.")]
 
 
 class ApprovalBody(_Limited, kw_only=True):
     """The account that an applicant gets, and its key."""
 
-    name: Annotated[str | None, about("The account's name, if not as requested.")] = None
+    name: Annotated[str | None, about("The account's name. Default: the requested one.")] = None
     role: Annotated[str, about("The name of the role.")] = "student"
-    group_id: Annotated[str | None, about("The group; 'default' without it.")] = None
+    group_id: Annotated[str | None, about("The id of the group. Default: 'default'.")] = None
     key_name: Annotated[str, about("A name to recognize the key by.")] = ""
 
 
 class RefusalBody(Body, kw_only=True):
     """Why a request is refused."""
 
-    note: Annotated[str, about("What the applicant is shown.")] = ""
+    note: Annotated[str, about("The reason, which the applicant sees.")] = ""
 
 
 class NoBody(Body, kw_only=True):

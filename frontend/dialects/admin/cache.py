@@ -17,9 +17,12 @@ class PurgeBody(Body, kw_only=True):
 
     owner: Annotated[
         Owner | None,
-        about("Whose: 'user:ID', or as the scope is 'key:ID', 'group:ID' or 'organisation:ID'."),
+        about(
+            "The owner, in the form of the cache's scope: 'user:ID', 'key:ID', 'group:ID' or"
+            " 'organisation:ID'."
+        ),
     ] = None
-    model: Annotated[Name | None, about("Of which model, by its own name.")] = None
+    model: Annotated[Name | None, about("The model, by its own name, not an alias.")] = None
 
 
 def show_cache(facts: dict[str, Any]) -> Shown:

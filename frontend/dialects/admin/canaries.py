@@ -16,14 +16,15 @@ Percent = Annotated[int, Meta(ge=0, le=100)] | Annotated[float, Meta(ge=0, le=10
 ErrorPercent = Annotated[int, Meta(ge=1, le=100)]
 Least = Annotated[int, Meta(ge=1, le=500)]
 _TARGETS = about(
-    "The models and their shares, 100 percent together. The first one is the stable one, which"
-    " stays whatever happens."
+    "The models and their shares, which add up to 100 percent. The first one is the stable model,"
+    " which is never withdrawn."
 )
 _STICKY = about(
-    "Who stays at one model: a user, or a session (the header 'x-session-id'), where there is one."
+    "What always gets the same model: a user, or a session (the header 'x-session-id') if the"
+    " request names one."
 )
-_MOST = about("Another target is withdrawn when more of its requests than this fail, in percent.")
-_LEAST = about("Requests of the last ten minutes before that is decided.")
+_MOST = about("Error rate in percent above which a target other than the first one is withdrawn.")
+_LEAST = about("Requests within the last ten minutes that are needed before the error rate counts.")
 
 
 class TargetBody(Body, kw_only=True):
@@ -31,7 +32,7 @@ class TargetBody(Body, kw_only=True):
 
     model: Annotated[
         str, Meta(min_length=1, max_length=256),
-        about("Its own name; 'NAME@2' for the version 2 of a Triton's model."),
+        about("Its own name; 'NAME@2' for version 2 of a model of Triton."),
     ]  # fmt: skip
     percent: Annotated[Percent, about("Its share of the users or sessions.")]
 
@@ -44,7 +45,7 @@ class CanaryBody(Body, kw_only=True):
 
     model: Annotated[
         str, Meta(min_length=1, max_length=128),
-        about("The name that clients ask for: a model's, an alias, or a new one."),
+        about("The name that clients request: a model's, an alias, or a new one."),
     ]  # fmt: skip
     targets: Annotated[Targets, _TARGETS]
     sticky: Annotated[StickyName, _STICKY] = "user"
@@ -59,9 +60,10 @@ class CanaryEdit(Body, kw_only=True):
     sticky: Annotated[StickyName | UnsetType, _STICKY] = UNSET
     max_error_percent: Annotated[ErrorPercent | UnsetType, _MOST] = UNSET
     min_requests: Annotated[Least | UnsetType, _LEAST] = UNSET
-    revision: Annotated[str | UnsetType, about("Change nothing unless this is its revision.")] = (
-        UNSET
-    )
+    revision: Annotated[
+        str | UnsetType,
+        about("The revision that you read; if it is no longer current, nothing is changed."),
+    ] = UNSET
 
 
 class PromoteBody(Body, kw_only=True):

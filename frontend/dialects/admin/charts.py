@@ -15,22 +15,22 @@ Value = Annotated[int, Meta(ge=0, le=10**15)] | Annotated[float, Meta(ge=0, le=1
 class SeriesBody(Body, kw_only=True):
     """One line, or the bars of one colour."""
 
-    name: Annotated[Text, about("What it is.")]
+    name: Annotated[Text, about("The name of the series.")]
     values: Annotated[list[Value], Meta(max_length=1000), about("A value for each label.")]
 
 
 class ChartBody(Body, kw_only=True):
     """A chart."""
 
-    title: Annotated[Text, about("What screen readers say.")]
+    title: Annotated[Text, about("The title, which screen readers read out.")]
     unit: Annotated[Annotated[str, Meta(max_length=40)], about("The unit of the values.")]
-    kind: Annotated[Literal["bars", "lines"], about("Bars on each other, or lines.")] = "bars"
-    width: Annotated[Annotated[int, Meta(ge=200, le=2000)], about("Its width in pixels.")] = 640
+    kind: Annotated[Literal["bars", "lines"], about("Stacked bars, or lines.")] = "bars"
+    width: Annotated[Annotated[int, Meta(ge=200, le=2000)], about("The width in pixels.")] = 640
     labels: Annotated[
         Annotated[list[Text], Meta(min_length=1, max_length=1000)],
-        about("The texts below it, from left to right."),
+        about("The labels below the chart, from left to right."),
     ]
     series: Annotated[
         Annotated[list[SeriesBody], Meta(min_length=1, max_length=8)],
-        about("What is drawn, the lowest first."),
+        about("The series, the lowest one first."),
     ]

@@ -18,10 +18,11 @@ class ModelChangeBody(Body, kw_only=True):
 
     model: Annotated[str, Meta(min_length=1, max_length=256), about("Its name, or an alias.")]
     upstream: Annotated[
-        str | None, about("The upstream; without it, every one that has the model.")
+        str | None, about("The upstream. Default: every upstream that has the model.")
     ] = None
     wait_s: Annotated[
-        Seconds | None, about("Seconds until the answer is sent in any case; the work continues.")
+        Seconds | None,
+        about("Seconds to wait for the result; the answer is sent then, and the work continues."),
     ] = None
 
 

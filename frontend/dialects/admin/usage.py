@@ -23,7 +23,9 @@ def render_usage(
     body["next_after"] = None if last is None else cursor_of(last, by)
     body["totals"] = _shown(totals)
     if not totals["requests"]:
-        body["hint"] = "no request in this range; usage is written when a request has ended"
+        body["hint"] = (
+            "there are no requests in this range; usage is written when a request has ended"
+        )
     return orjson.dumps(body)
 
 

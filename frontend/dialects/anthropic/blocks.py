@@ -34,7 +34,7 @@ class TextBlock(Body, tag_field="type", tag="text", kw_only=True):
 class ImageSource(Body, kw_only=True):
     """Where an image is."""
 
-    type: Annotated[Literal["base64", "url"], about("Which of the two it is.")]
+    type: Annotated[Literal["base64", "url"], about("The kind of this entry.")]
     media_type: Annotated[_Media | None, about("The format of the file.")] = None
     data: Annotated[str | None, about("The file, as base64.")] = None
     url: Annotated[str | None, about("An 'https:' URL.")] = None

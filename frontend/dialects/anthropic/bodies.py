@@ -29,7 +29,7 @@ MAX_EDITS = 16
 class Thinking(Body, kw_only=True):
     """Whether the model reasons before it answers."""
 
-    type: Annotated[Literal["enabled", "disabled", "adaptive"], about("Whether it reasons.")]
+    type: Annotated[Literal["enabled", "disabled", "adaptive"], about("Whether the model reasons.")]
     budget_tokens: Annotated[Positive | None, about("The maximum number of reasoning tokens.")] = (
         None
     )
@@ -39,7 +39,7 @@ class Thinking(Body, kw_only=True):
 
 
 class OutputFormat(Body, kw_only=True):
-    """What the answer must match."""
+    """The format that the answer must have."""
 
     type: Annotated[Literal["json_schema"] | None, about("Always 'json_schema'.")] = None
     schema: Annotated[Object, about("The JSON schema.")]
@@ -50,9 +50,9 @@ class OutputConfig(Body, kw_only=True):
 
     effort: Annotated[
         Literal["low", "medium", "high", "xhigh", "max"] | None,
-        about("How much the model reasons."),
+        about("How much the model reasons before it answers."),
     ] = None
-    format: Annotated[OutputFormat | None, about("What the answer must match.")] = None
+    format: Annotated[OutputFormat | None, about("The format that the answer must have.")] = None
 
 
 class Edit(Open, kw_only=True):
@@ -68,7 +68,8 @@ class ContextManagement(Body, kw_only=True):
     """Limits on the context's size."""
 
     edits: Annotated[
-        list[Edit] | None, about("Accepted. No edit is made, and the answer says so.", says=EDITS)
+        list[Edit] | None,
+        about("Accepted. No edit is made, and the answer reports none.", says=EDITS),
     ] = None
 
 
@@ -119,19 +120,23 @@ class CountBody(Body, kw_only=True):
     cache_control: Annotated[Object | None, about("Accepted and not needed.")] = None
     service_tier: Annotated[
         Literal["auto", "standard_only"] | None,
-        about("There is one service tier.", reason="there is one tier"),
+        about("Accepted values only: there is one service tier.", reason="there is only one tier"),
     ] = None
     speed: Annotated[
-        Literal["standard"] | None, about("There is one speed.", reason="there is one speed")
+        Literal["standard"] | None, about("There is one speed.", reason="there is only one speed")
     ] = None
-    container: Annotated[Refused | None, about("Refused.", reason="there are no containers")] = None
+    container: Annotated[
+        Refused | None, about("Refused.", reason="containers are not available")
+    ] = None
     mcp_servers: Annotated[
         Empty | None,
-        about("Refused.", reason="the gateway does not call servers; pass their tools as 'tools'"),
+        about(
+            "Refused.", reason="the gateway does not call MCP servers; pass their tools in 'tools'"
+        ),
     ] = None
     inference_geo: Annotated[
         Literal["global", "not_available"] | None,
-        about("There is one region.", reason="there is one region"),
+        about("There is one region.", reason="there is only one region"),
     ] = None
 
 
@@ -143,11 +148,11 @@ class MessagesBody(CountBody, kw_only=True):
 
     max_tokens: Annotated[Tokens, about("The maximum number of tokens to generate.")]
     temperature: Annotated[
-        Fraction | None, about("Randomness. 0 always takes the likeliest token.")
+        Fraction | None, about("Randomness. 0 always chooses the most likely token.")
     ] = None
     top_p: TopP = None
     top_k: Annotated[
-        TokensOrNone | None, about("Samples from this many of the likeliest tokens.")
+        TokensOrNone | None, about("Sample from this many of the most likely tokens.")
     ] = None
     stop_sequences: Annotated[
         str | _StopList | None, about("Texts that end the answer. They are not part of it.")

@@ -133,7 +133,7 @@ def _budget(body: CountBody, limit: int | None) -> int | None:
     if thinking.type != "enabled" or budget is None or limit is None:
         return budget
     if budget >= limit:
-        raise refuse(at, f"is {budget}, it must be below 'max_tokens', {limit}")
+        raise refuse(at, f"is {budget}; it must be below 'max_tokens', {limit}")
     return budget
 
 

@@ -26,7 +26,7 @@ class ToolBody(Body, kw_only=True):
     input_schema: Annotated[Object, about("The JSON schema of the arguments.")]
     name: Annotated[str, about("1 to 128 letters, digits, '_', '-' or '.'.", missing=NAME_RULE)]
     description: Annotated[str | None, about("What the function does, for the model.")] = None
-    strict: Annotated[bool | None, about("Arguments always match the schema.")] = None
+    strict: Annotated[bool | None, about("Accepted: arguments always match the schema.")] = None
     cache_control: Annotated[Any, about("Accepted and not needed.")] = None
     input_examples: Annotated[Any, about("Ignored.")] = None
     eager_input_streaming: Annotated[Any, about("Ignored.")] = None
@@ -35,10 +35,12 @@ class ToolBody(Body, kw_only=True):
 class ToolChoice(Body, kw_only=True):
     """Whether the model must call a function, and which."""
 
-    type: Annotated[Literal["auto", "any", "tool", "none"], about("Whether it must call.")]
-    disable_parallel_tool_use: Annotated[bool | None, about("At most one call in an answer.")] = (
-        None
-    )
+    type: Annotated[
+        Literal["auto", "any", "tool", "none"], about("Whether the model must call a tool.")
+    ]
+    disable_parallel_tool_use: Annotated[
+        bool | None, about("Whether an answer contains at most one call.")
+    ] = None
     name: Annotated[str | None, about("With 'tool': the function to call.")] = None
 
 
@@ -64,7 +66,7 @@ def _function(tool: ToolBody, path: str) -> Function:
 def _choose(choice: ToolChoice, functions: tuple[Function, ...]) -> Choice:
     kind = choice.type
     if kind in ("any", "tool") and not functions:
-        raise refuse("tool_choice", f"is {kind!r}, which needs 'tools'")
+        raise refuse("tool_choice", f"is {kind!r}, which requires 'tools'")
     if kind == "tool":
         return Named(check_known("tool_choice.name", choice.name, functions))
     if kind == "any":

@@ -26,7 +26,9 @@ class SharedBody(NameBody, kw_only=True):
     """What both requests share."""
 
     options: Annotated[OptionsBody | None, about("How tokens are chosen.")] = None
-    shift: Annotated[bool | None, about("Accepted: answers end where the context does.")] = None
+    shift: Annotated[
+        bool | None, about("Accepted and not needed: answers end at the context length.")
+    ] = None
     stream: Annotated[
         bool | None, about("Send the answer as lines of JSON while it is generated. Default: true.")
     ] = None
@@ -36,11 +38,17 @@ class SharedBody(NameBody, kw_only=True):
     ] = None
     think: Annotated[
         bool | str | None,
-        about("Whether the model reasons first, or a level.", must_be="true, false or a level"),
+        about(
+            "Whether the model reasons before it answers, or at which level.",
+            must_be="true, false or a level",
+        ),
     ] = None
-    logprobs: Annotated[bool | None, about("Log probabilities of the answer's tokens.")] = None
+    logprobs: Annotated[bool | None, about("Return log probabilities of the answer's tokens.")] = (
+        None
+    )
     top_logprobs: Annotated[
-        TopLogprobs | None, about("With logprobs: the likeliest alternatives of each token.")
+        TopLogprobs | None,
+        about("With logprobs: the number of alternatives to return for each token."),
     ] = None
     format: Annotated[
         str | Object | None,
@@ -48,7 +56,7 @@ class SharedBody(NameBody, kw_only=True):
               must_be="'json' or a JSON schema"),
     ] = None  # fmt: skip
     truncate: Annotated[
-        bool | None, about("Shorten a prompt that leaves no room. Default: true.")
+        bool | None, about("Shorten a prompt that exceeds the context. Default: true.")
     ] = None
 
 
@@ -68,10 +76,10 @@ class GenerateBody(SharedBody, kw_only=True):
 
     prompt: Annotated[str | None, about("The text.")] = None
     suffix: Annotated[
-        str | None, about("Text after the answer: the model writes what is between.")
+        str | None, about("The text after the answer: the model fills in what is between.")
     ] = None
     system: Annotated[str | None, about("Instructions before the text.")] = None
-    raw: Annotated[bool | None, about("Without the model's chat template.")] = None
+    raw: Annotated[bool | None, about("Send the prompt without the model's chat template.")] = None
     template: Annotated[
         Literal[""] | None,
         about(
@@ -94,4 +102,4 @@ class GenerateBody(SharedBody, kw_only=True):
     ] = None
     width: Annotated[_Size | None, about("The width of an image, in pixels.")] = None
     height: Annotated[_Size | None, about("The height of an image, in pixels.")] = None
-    steps: Annotated[_Size | None, about("Denoising steps of an image.")] = None
+    steps: Annotated[_Size | None, about("The number of denoising steps of an image.")] = None

@@ -48,7 +48,7 @@ class OptionsBody(Open, kw_only=True):
     """How tokens are chosen, and how much context there is."""
 
     temperature: Annotated[
-        _Temperature | None, about("Randomness. 0 always takes the likeliest token.")
+        _Temperature | None, about("Randomness. 0 always chooses the most likely token.")
     ] = None
     top_p: TopP = None
     min_p: MinP = None
@@ -60,7 +60,7 @@ class OptionsBody(Open, kw_only=True):
     seed: Seed = None
     stop: Annotated[Stops | None, about("Texts that end the answer.")] = None
     top_k: Annotated[
-        _MinusOne | None, about("Samples from this many of the likeliest tokens. 0: all.")
+        _MinusOne | None, about("Sample from this many of the most likely tokens. 0: all.")
     ] = None
     num_predict: Annotated[
         _MinusTwo | None, about("The token limit. Below 1: the rest of the context.")

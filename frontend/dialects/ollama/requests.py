@@ -130,9 +130,15 @@ def parse_generate(body: object) -> OllamaCall:
     images = read_images(given.images, "images")
     text, suffix, raw = given.prompt or "", given.suffix, bool(given.raw)
     if raw and (given.system or given.context):
-        raise refuse("raw", "cannot be combined with 'system' or 'context'")
+        raise refuse(
+            "raw",
+            "cannot be combined with 'system' or 'context'; leave them out, or leave 'raw' out",
+        )
     if images and (raw or suffix):  # the template is what says where they stand
-        raise refuse("images", "cannot be combined with 'raw' or 'suffix'")
+        raise refuse(
+            "images",
+            "cannot be combined with 'raw' or 'suffix'; leave them out, or leave 'images' out",
+        )
     loading = _loading(parts, given, chat=False)
     if not text and not images and not suffix:
         return loading

@@ -24,7 +24,7 @@ _TIMES = (
 class OutputLifetime(Body, kw_only=True):
     """When the files of answers expire."""
 
-    anchor: Annotated[Literal["created_at"], about("What the time counts from.")]
+    anchor: Annotated[Literal["created_at"], about("The event from which the time is counted.")]
     seconds: Annotated[int, about("Seconds, from 3600 to 2592000.")]
 
 
@@ -34,11 +34,12 @@ class BatchBody(Body, kw_only=True):
     input_file_id: Annotated[str, about("The id of a file with the purpose 'batch'.")]
     endpoint: Annotated[Endpoint, about("The route of every request of the file.")]
     completion_window: Annotated[
-        Literal["24h"], about("What has not run by then expires. Always '24h'.")
+        Literal["24h"],
+        about("The time after which requests that have not run expire. Always '24h'."),
     ]
     metadata: Annotated[
         Object | None,
-        about("Up to 16 keys and values of your own, which are strings."),
+        about("Up to 16 keys and values of your own; both are strings."),
     ] = None
     output_expires_after: Annotated[
         OutputLifetime | None, about("When the files of answers expire. Default: never.")

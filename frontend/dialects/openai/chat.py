@@ -37,9 +37,12 @@ class ChatBody(Calling, kw_only=True):
         Tokens | None, about("The token limit. Default: the rest of the context.")
     ] = None
     max_tokens: Annotated[Tokens | None, about("An older name of max_completion_tokens.")] = None
-    logprobs: Annotated[bool | None, about("Log probabilities of the answer's tokens.")] = None
+    logprobs: Annotated[bool | None, about("Return log probabilities of the answer's tokens.")] = (
+        None
+    )
     top_logprobs: Annotated[
-        TopLogprobs | None, about("With logprobs: the likeliest alternatives of each token.")
+        TopLogprobs | None,
+        about("With logprobs: the number of alternatives to return for each token."),
     ] = None
     chat_template_kwargs: Annotated[
         Object | None, about("Variables of the model's chat template.")
@@ -48,10 +51,10 @@ class ChatBody(Calling, kw_only=True):
         _Effort | None, about("How much the model reasons before it answers.")
     ] = None
     verbosity: Annotated[
-        Verbosity | None, about("How long answers are, for templates that support it.")
+        Verbosity | None, about("How long answers are, if the model's chat template supports it.")
     ] = None
     add_generation_prompt: Annotated[
-        bool | None, about("Open the model's turn after the messages. Default: true.")
+        bool | None, about("Add the start of the model's turn after the messages. Default: true.")
     ] = None
     continue_final_message: Annotated[
         bool | None, about("Continue the last message instead of answering it.")
@@ -59,21 +62,25 @@ class ChatBody(Calling, kw_only=True):
     include_reasoning: Annotated[
         bool | None, about("Whether reasoning is part of the answer. Default: true.")
     ] = None
-    modalities: Annotated[_TextOnly | None, about("Only text.", reason="models answer in text")] = (
+    modalities: Annotated[
+        _TextOnly | None, about("Only text.", reason="models answer with text only")
+    ] = None
+    audio: Annotated[Refused | None, about("Refused.", reason="models answer with text only")] = (
         None
     )
-    audio: Annotated[Refused | None, about("Refused.", reason="models answer in text")] = None
     prediction: Annotated[
-        Refused | None, about("Refused.", reason="predicted outputs are not used")
+        Refused | None, about("Refused.", reason="predicted outputs are not available")
     ] = None
     web_search_options: Annotated[
-        Refused | None, about("Refused.", reason="there is no web search")
+        Refused | None, about("Refused.", reason="web search is not available")
     ] = None
     prompt_cache_retention: Annotated[
         Literal["in_memory"] | None,
         about("Caches are in memory.", reason="prompts are cached in memory only"),
     ] = None
-    moderation: Annotated[Refused | None, about("Refused.", reason="there is no moderation")] = None
+    moderation: Annotated[
+        Refused | None, about("Refused.", reason="moderation is not available")
+    ] = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,17 +40,18 @@ class CompletionBody(Formatted, kw_only=True):
         ),
     ]
     suffix: Annotated[
-        str | None, about("Text after the answer: the model writes what is between.")
+        str | None, about("The text after the answer: the model fills in what is between.")
     ] = None
     max_tokens: Annotated[
         TokensOrNone | None, about("The token limit. 0, with echo, scores the prompt.")
     ] = None
-    echo: Annotated[bool | None, about("Put the prompt before the answer.")] = None
+    echo: Annotated[bool | None, about("Return the prompt before the answer.")] = None
     best_of: Annotated[
-        _BestOf | None, about("Generate this many answers and keep the n likeliest.")
+        _BestOf | None, about("Generate this many answers and return the n most likely.")
     ] = None
     logprobs: Annotated[
-        _Logprobs | None, about("Log probabilities of each token and of this many others.")
+        _Logprobs | None,
+        about("Return log probabilities of each token and of this many alternatives."),
     ] = None
     add_special_tokens: Annotated[
         bool | None, about("Whether the tokenizer adds its special tokens. Default: true.")
@@ -87,7 +88,7 @@ def parse_completion(body: object, max_prompts: int) -> CompletionCall:
     n, best_of = _best_of(given)
     # each choice of each prompt is a sequence of its own in the engine
     if (choices := len(prompts) * max(n, best_of)) > max_prompts:
-        raise refuse("n", f"makes {choices} choices in all, at most {max_prompts} are allowed")
+        raise refuse("n", f"makes {choices} choices in all; at most {max_prompts} are allowed")
     stream_options = make_stream_options(given)
     sampling = _sampling(given, prompts, n, best_of)
     names = {"messages": "prompt", **names_of(structure)}
@@ -163,7 +164,7 @@ def _prompts(body: CompletionBody, most: int) -> list[Prompt]:
 def _suffix(body: CompletionBody) -> str | None:
     """What comes after the text that is asked for, where the model can do that."""
     if body.suffix and body.echo:
-        raise refuse("suffix", "cannot be combined with 'echo'")
+        raise refuse("suffix", "cannot be combined with 'echo'; leave one of them out")
     return body.suffix or None
 
 
@@ -178,7 +179,7 @@ def _best_of(body: CompletionBody) -> tuple[int, int]:
     n = body.n or 1
     best_of = body.best_of or n
     if best_of < n:
-        raise refuse("best_of", f"is {best_of}, it must be at least 'n' ({n})")
+        raise refuse("best_of", f"is {best_of}; it must be at least 'n' ({n})")
     if best_of > n and body.stream:
         raise refuse("best_of", "greater than 'n' cannot be streamed")
     return n, best_of

@@ -36,7 +36,7 @@ class EmbeddingBody(Identity, kw_only=True):
         Literal["float", "base64"] | None, about("The encoding of vectors. Default: float.")
     ] = None
     truncate_prompt_tokens: Annotated[
-        _Cut | None, about("-1 cuts texts that exceed the model's context.")
+        _Cut | None, about("-1: cut texts that exceed the model's context.")
     ] = None
     dimensions: Annotated[
         Positive | None, about("The length of the vectors, if the model supports others.")

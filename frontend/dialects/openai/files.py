@@ -35,7 +35,11 @@ def check_form(fields: Mapping[str, str], filename: str | None) -> int | None:
     if purpose is None:
         raise require("purpose")
     if purpose != BATCH:
-        reason = "nothing here uses such files" if purpose in _OTHERS else "it is not known"
+        reason = (
+            "the gateway has no use for such files"
+            if purpose in _OTHERS
+            else "the purpose is unknown"
+        )
         raise refuse("purpose", f"must be '{BATCH}', not {shown(purpose)}: {reason}")
     return _lifetime(fields.get("expires_after[anchor]"), fields.get("expires_after[seconds]"))
 

@@ -25,7 +25,7 @@ class NamedSchema(Body, kw_only=True):
 
     name: Annotated[str | None, about("The schema's name.")] = None
     description: Annotated[str | None, about("What the answer is for.")] = None
-    strict: Annotated[bool | None, about("The schema is enforced either way.")] = None
+    strict: Annotated[bool | None, about("Accepted: the schema is always enforced.")] = None
     schema: Annotated[Object | None, about("The JSON schema.")] = None
 
 
@@ -41,7 +41,8 @@ class Formatted(Streamed, kw_only=True):
     """What the answer must match, in OpenAI's words and in vLLM's."""
 
     response_format: Annotated[
-        TextFormat | ObjectFormat | SchemaFormat | None, about("What the answer must match.")
+        TextFormat | ObjectFormat | SchemaFormat | None,
+        about("The format that the answer must have."),
     ] = None
 
 
@@ -52,7 +53,9 @@ def make_format(body: Formatted) -> Structure | None:
     if format_ is None or isinstance(format_, TextFormat):
         return engine
     if engine is not None:
-        raise refuse("response_format", "cannot be combined with 'structured_outputs'")
+        raise refuse(
+            "response_format", "cannot be combined with 'structured_outputs'; send one of them"
+        )
     if isinstance(format_, ObjectFormat):
         return Structure("json_object", True, "response_format")
     # the API takes a format without a schema

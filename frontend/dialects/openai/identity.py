@@ -15,14 +15,18 @@ class CacheControl(Body, kw_only=True):
     """What the response cache may do with a request."""
 
     use: Annotated[
-        bool | None, about("Cache the answer even if it is not determined. Default: true.")
+        bool | None, about("Cache the answer even if it is not deterministic. Default: true.")
     ] = None
-    read: Annotated[bool | None, about("Whether a cached answer will do. Default: true.")] = None
+    read: Annotated[
+        bool | None, about("Whether a cached answer may be returned. Default: true.")
+    ] = None
     store: Annotated[bool | None, about("Whether the answer is cached. Default: true.")] = None
-    max_age_s: Annotated[Seconds | None, about("How old a cached answer may be, in seconds.")] = (
-        None
-    )
-    ttl_s: Annotated[Seconds | None, about("How long the answer is cached at most.")] = None
+    max_age_s: Annotated[
+        Seconds | None, about("The maximum age of a cached answer in seconds.")
+    ] = None
+    ttl_s: Annotated[
+        Seconds | None, about("The maximum time in seconds for which the answer is cached.")
+    ] = None
 
 
 class Identity(Body, kw_only=True):
@@ -31,18 +35,18 @@ class Identity(Body, kw_only=True):
     model: Annotated[str, about("The model's name, as GET /v1/models lists it.")]
     user: Annotated[str | None, about("An identifier of your end user.")] = None
     safety_identifier: Annotated[
-        str | None, about("An identifier of your end user. It is not used.")
+        str | None, about("An identifier of your end user. It is accepted and not used.")
     ] = None
     prompt_cache_key: Annotated[
-        str | None, about("Requests with the same key go to the same server if they can.")
+        str | None, about("Requests with the same key are sent to the same server if possible.")
     ] = None
     cache: Annotated[
-        CacheControl | None, about("What the response cache does, where the operator allows it.")
+        CacheControl | None, about("Options of the response cache, if the operator allows it.")
     ] = None
     metadata: Annotated[Object | None, about("Your own keys and values.")] = None
     service_tier: Annotated[
         Literal["auto", "default"] | None,
-        about("There is one service tier.", reason="there is one tier"),
+        about("Accepted values only: there is one service tier.", reason="there is only one tier"),
     ] = None
     store: Annotated[
         Off | None,

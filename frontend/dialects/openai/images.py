@@ -39,10 +39,12 @@ class ImageBody(Identity, kw_only=True):
     n: Annotated[_Count | None, about("How many images to generate.")] = None
     size: Annotated[str | None, about("WIDTHxHEIGHT in pixels, or 'auto'.")] = None
     quality: Annotated[
-        _Quality | None, about("Low takes half of the model's steps, high twice as many.")
+        _Quality | None,
+        about("'low' uses half of the model's default number of steps, 'high' twice as many."),
     ] = None
     response_format: Annotated[
-        Literal["b64_json", "url"] | None, about("The file in the answer, or a link to it.")
+        Literal["b64_json", "url"] | None,
+        about("Whether the answer contains the file or a link to it."),
     ] = None
     stream: Annotated[bool | None, about("Send previews and the image as server-sent events.")] = (
         None
@@ -63,7 +65,7 @@ class ImageBody(Identity, kw_only=True):
     ] = None
     moderation: Annotated[
         Literal["auto", "low"] | None,
-        about("There is no moderation.", reason="there is no moderation"),
+        about("Moderation is not available.", reason="moderation is not available"),
     ] = None
 
 

@@ -124,10 +124,10 @@ class Assistant(Open, tag_field="role", tag="assistant", kw_only=True):
         about("The calls that it made.", says=f"must be a list of at most {MAX_CALLS} calls"),
     ] = None
     function_call: Annotated[
-        CalledFunction | None, about("A call in the format that tools replaced.")
+        CalledFunction | None, about("A call in the older format of functions.")
     ] = None
     name: Annotated[str | None, about("Who speaks.")] = None
-    refusal: Annotated[str | None, about("Why it refused to answer.")] = None
+    refusal: Annotated[str | None, about("The reason why the model refused to answer.")] = None
     reasoning_content: Annotated[Any, about("Its reasoning, as text.")] = None
     reasoning: Annotated[Any, about("Its reasoning, as text.")] = None
     thinking: Annotated[Any, about("Its reasoning, as text.")] = None

@@ -22,13 +22,13 @@ class _Compared(Identity, kw_only=True):
     """What both requests share."""
 
     truncate_prompt_tokens: Annotated[
-        _Cut | None, about("-1 cuts texts that exceed the model's context.")
+        _Cut | None, about("-1: cut texts that exceed the model's context.")
     ] = None
     truncation: Annotated[
         Literal["true", "false"] | None, about("Another name for truncate_prompt_tokens.")
     ] = None
     max_tokens_per_doc: Annotated[
-        Positive | None, about("Accepted: texts are cut where the model's context ends.")
+        Positive | None, about("Accepted: texts are cut at the model's context length.")
     ] = None
 
 
@@ -44,8 +44,10 @@ class RerankBody(_Compared, kw_only=True):
             shown_as=(list[str | dict[str, str]],),
         ),
     ]
-    top_n: Annotated[Positive | None, about("How many of the best to return.")] = None
-    return_documents: Annotated[bool | None, about("Whether results contain the documents.")] = None
+    top_n: Annotated[Positive | None, about("The number of best results to return.")] = None
+    return_documents: Annotated[
+        bool | None, about("Whether the results contain the documents.")
+    ] = None
     rank_fields: Annotated[
         _TextField | None,
         about("Only ['text'].", reason="documents have one field, 'text'"),
@@ -120,7 +122,7 @@ def _check_names(body: ScoreBody, names: tuple[str, str]) -> None:
     """Refuses a second pair of names."""
     for name in ("queries", "documents", "text_1", "text_2", "data_1", "data_2"):
         if name not in names and getattr(body, name) is not None:
-            raise refuse(name, f"cannot be combined with '{names[0]}'")
+            raise refuse(name, f"cannot be combined with '{names[0]}'; send one of them")
 
 
 def _truncates(body: _Compared) -> bool:

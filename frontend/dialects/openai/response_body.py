@@ -38,7 +38,7 @@ class ResponseSchemaFormat(Body, tag_field="type", tag="json_schema", kw_only=Tr
 
     name: Annotated[str | None, about("The schema's name.")] = None
     description: Annotated[str | None, about("What the answer is for.")] = None
-    strict: Annotated[bool | None, about("The schema is enforced either way.")] = None
+    strict: Annotated[bool | None, about("Accepted: the schema is always enforced.")] = None
     schema: Annotated[Object, about("The JSON schema.")]
 
 
@@ -47,10 +47,10 @@ class TextOptions(Body, kw_only=True):
 
     format: Annotated[
         ResponseTextFormat | ResponseObjectFormat | ResponseSchemaFormat | None,
-        about("What the answer must match."),
+        about("The format that the answer must have."),
     ] = None
     verbosity: Annotated[
-        Verbosity | None, about("How long answers are, for templates that support it.")
+        Verbosity | None, about("How long answers are, if the model's chat template supports it.")
     ] = None
 
 
@@ -60,7 +60,7 @@ _IN_FULL = "reasoning is sent in full, as 'reasoning_text'"
 class Reasoning(Body, kw_only=True):
     """How the model reasons before it answers."""
 
-    effort: Annotated[_Effort | None, about("How much the model reasons.")] = None
+    effort: Annotated[_Effort | None, about("How much the model reasons before it answers.")] = None
     summary: Annotated[
         Literal["auto"] | None, about("Reasoning is not summarized.", reason=_IN_FULL)
     ] = None
@@ -70,7 +70,7 @@ class Reasoning(Body, kw_only=True):
 
 
 class ResponseStreamOptions(Body, kw_only=True):
-    """What a stream contains besides the text."""
+    """Options of the stream."""
 
     include_obfuscation: Annotated[
         Off | None, about("Only false: streams are not padded.", reason="streams are not padded")
@@ -90,7 +90,8 @@ class ResponseBody(Sampled, kw_only=True):
         Tokens | None, about("The maximum number of tokens to generate.")
     ] = None
     top_logprobs: Annotated[
-        TopLogprobs | None, about("Log probabilities of each token and of this many others.")
+        TopLogprobs | None,
+        about("Return log probabilities of each token and of this many alternatives."),
     ] = None
     include: Annotated[_Includes | None, about("What else the response contains.")] = None
     tools: Annotated[
@@ -118,9 +119,7 @@ class ResponseBody(Sampled, kw_only=True):
     stream: Annotated[
         bool | None, about("Send the answer as server-sent events while it is generated.")
     ] = None
-    stream_options: Annotated[
-        ResponseStreamOptions | None, about("What a stream contains besides the text.")
-    ] = None
+    stream_options: Annotated[ResponseStreamOptions | None, about("Options of the stream.")] = None
     store: Annotated[
         bool | None, about("Keep the response for previous_response_id. Default: true.")
     ] = None  # type: ignore[assignment]
@@ -148,4 +147,6 @@ class ResponseBody(Sampled, kw_only=True):
     context_management: Annotated[
         Refused | None, about("Refused.", reason="the context is never edited")
     ] = None
-    moderation: Annotated[Refused | None, about("Refused.", reason="there is no moderation")] = None
+    moderation: Annotated[
+        Refused | None, about("Refused.", reason="moderation is not available")
+    ] = None

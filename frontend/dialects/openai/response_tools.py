@@ -29,7 +29,7 @@ class ResponseTool(Body, kw_only=True):
     name: Annotated[str | None, about("1 to 128 letters, digits, '_', '-' or '.'.")] = None
     description: Annotated[str | None, about("What the function does, for the model.")] = None
     parameters: Annotated[Object | None, about("The JSON schema of the arguments.")] = None
-    strict: Annotated[bool | None, about("Arguments always match the schema.")] = None
+    strict: Annotated[bool | None, about("Accepted: arguments always match the schema.")] = None
     defer_loading: Annotated[
         Off | None, about("Only false: tools are not searched.", reason="tools are not searched")
     ] = None
@@ -46,7 +46,7 @@ class ResponseChoice(Body, kw_only=True):
     """The function that the model must call, or the tools that it may call."""
 
     type: Annotated[
-        Literal["function", "allowed_tools"] | None, about("Which of the two it is.")
+        Literal["function", "allowed_tools"] | None, about("The kind of this entry.")
     ] = None
     name: Annotated[str | None, about("The function to call.")] = None
     mode: Annotated[
@@ -89,10 +89,10 @@ def _choose(choice: Any, functions: tuple[Function, ...]) -> tuple[Choice, tuple
     if choice.type == "function":
         for name in ("mode", "tools"):
             if getattr(choice, name) is not None:
-                raise refuse(f"tool_choice.{name}", "needs the type 'allowed_tools'")
+                raise refuse(f"tool_choice.{name}", "requires the type 'allowed_tools'")
         return Named(check_known("tool_choice.name", choice.name, functions)), functions
     if choice.name is not None:
-        raise refuse("tool_choice.name", "needs the type 'function'")
+        raise refuse("tool_choice.name", "requires the type 'function'")
     if choice.tools is None:
         raise refuse("tool_choice.tools", "must be a non-empty list of functions")
     names = {

@@ -159,7 +159,9 @@ def _structure(body: ResponseBody) -> Structure | None:
     if format_ is None or isinstance(format_, ResponseTextFormat):
         return engine
     if engine is not None:
-        raise refuse("text.format", "cannot be combined with 'structured_outputs'")
+        raise refuse(
+            "text.format", "cannot be combined with 'structured_outputs'; send one of them"
+        )
     if isinstance(format_, ResponseObjectFormat):
         return Structure("json_object", True, "text.format")
     return Structure("json", format_.schema, "text.format.schema")

@@ -45,7 +45,7 @@ class Sampled(Structured, kw_only=True):
     """How tokens are chosen, and when the model stops."""
 
     temperature: Annotated[
-        _Temperature | None, about("Randomness. 0 always takes the likeliest token.")
+        _Temperature | None, about("Randomness. 0 always chooses the most likely token.")
     ] = None
     top_p: TopP = None
     presence_penalty: PresencePenalty = None
@@ -59,7 +59,7 @@ class Sampled(Structured, kw_only=True):
         Object | None, about("A bias from -100 to 100 for each of these token ids.")
     ] = None
     top_k: Annotated[
-        _TopK | None, about("Samples from this many of the likeliest tokens. -1: all.")
+        _TopK | None, about("Sample from this many of the most likely tokens. -1: all.")
     ] = None
     min_p: MinP = None
     repetition_penalty: Annotated[
@@ -69,14 +69,14 @@ class Sampled(Structured, kw_only=True):
         TokensOrNone | None, about("Tokens to generate before the answer may end.")
     ] = None
     ignore_eos: Annotated[
-        bool | None, about("Generate up to the limit of tokens, past the end of the answer.")
+        bool | None, about("Continue after the end of the answer, up to the token limit.")
     ] = None
     stop_token_ids: Annotated[
         TokenIdList | None, about("Token ids that end the answer.", must_be="a list of token ids")
     ] = None
     bad_words: Annotated[_BadWords | None, about("Words that are never generated.")] = None
     skip_special_tokens: Annotated[
-        bool | None, about("Leave special tokens out of the text. Default: true.")
+        bool | None, about("Omit special tokens from the text. Default: true.")
     ] = None
     spaces_between_special_tokens: Annotated[
         bool | None, about("Put spaces between special tokens. Default: true.")
@@ -88,7 +88,7 @@ class Sampled(Structured, kw_only=True):
         TokensOrNone | None, about("The maximum number of reasoning tokens.")
     ] = None
     priority: Annotated[
-        _Priority | None, about("The engine runs lower numbers first; 0 is the default.")
+        _Priority | None, about("Requests with lower numbers run first in the engine. Default: 0.")
     ] = None
     cache_salt: Annotated[
         _Salt | None,
@@ -137,7 +137,7 @@ def _stop(body: Sampled) -> list[str] | None:
 
 def _check_biases(biases: dict[str, Any]) -> None:
     if len(biases) > MAX_BIASES:
-        raise refuse("logit_bias", f"has {len(biases)} entries, at most {MAX_BIASES} are allowed")
+        raise refuse("logit_bias", f"has {len(biases)} entries; at most {MAX_BIASES} are allowed")
     for token, value in biases.items():
         if not _is_token_id(token):
             raise refuse("logit_bias", f"has the key {token[:20]!r}, which is not a token id")

@@ -9,11 +9,11 @@ from frontend.dialects.refusal import refuse
 
 
 class StreamOptionsBody(Body, kw_only=True):
-    """What a stream contains besides the text."""
+    """Options of the stream."""
 
-    include_usage: Annotated[bool | None, about("Adds a last chunk with the usage.")] = None
+    include_usage: Annotated[bool | None, about("Whether a last chunk contains the usage.")] = None
     continuous_usage_stats: Annotated[
-        bool | None, about("With include_usage: every chunk has the usage so far.")
+        bool | None, about("With include_usage: whether every chunk contains the usage so far.")
     ] = None
     include_obfuscation: Annotated[
         Off | None, about("Only false: streams are not padded.", reason="streams are not padded")
@@ -26,10 +26,8 @@ class Streamed(Sampled, kw_only=True):
     stream: Annotated[
         bool | None, about("Send the answer as server-sent events while it is generated.")
     ] = None
-    stream_options: Annotated[
-        StreamOptionsBody | None, about("What a stream contains besides the text.")
-    ] = None
-    return_token_ids: Annotated[bool | None, about("Token ids beside the text.")] = None
+    stream_options: Annotated[StreamOptionsBody | None, about("Options of the stream.")] = None
+    return_token_ids: Annotated[bool | None, about("Return token ids beside the text.")] = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,13 +26,15 @@ class StructuredOutputs(Body, kw_only=True):
         None
     )
     regex: Annotated[str | None, about("A regular expression.")] = None
-    choice: Annotated[_Choices | None, about("Texts, of which the answer is one.")] = None
+    choice: Annotated[_Choices | None, about("The texts that the answer is chosen from.")] = None
     grammar: Annotated[str | None, about("A grammar in EBNF.")] = None
     json_object: Annotated[bool | None, about("Any JSON object.")] = None
     structural_tag: Annotated[str | None, about("An xgrammar structural tag, as JSON.")] = None
-    disable_any_whitespace: Annotated[bool | None, about("Write JSON without spaces.")] = None
+    disable_any_whitespace: Annotated[bool | None, about("Generate JSON without whitespace.")] = (
+        None
+    )
     disable_additional_properties: Annotated[
-        bool | None, about("Objects have no properties besides those of the schema.")
+        bool | None, about("Objects have only the properties that the schema declares.")
     ] = None
     whitespace_pattern: Annotated[str | None, about("The whitespace allowed in JSON.")] = None
 
@@ -41,7 +43,7 @@ class Structured(Identity, kw_only=True):
     """What the answer must match, in vLLM's fields."""
 
     structured_outputs: Annotated[
-        StructuredOutputs | None, about("vLLM's way to say what the answer must match.")
+        StructuredOutputs | None, about("The format of the answer, as vLLM's API describes it.")
     ] = None
     guided_json: Annotated[
         Object | str | None, about("vLLM's older name for a JSON schema.", must_be=_SCHEMA)
@@ -52,7 +54,7 @@ class Structured(Identity, kw_only=True):
 
 
 def make_structure(body: Structured) -> Structure | None:
-    """What the answer must match. Raises InvalidRequest for two contradicting fields."""
+    """The format that the answer must have. Raises InvalidRequest for two contradicting fields."""
     legacy = _pick(body, "guided_", _GUIDED)
     given = body.structured_outputs
     if given is None:
@@ -62,7 +64,7 @@ def make_structure(body: Structured) -> Structure | None:
     if structure.kind is None and not options:
         return legacy
     if legacy is not None:
-        raise refuse(legacy.path, "cannot be combined with 'structured_outputs'")
+        raise refuse(legacy.path, "cannot be combined with 'structured_outputs'; send one of them")
     path = (
         "structured_outputs" if structure.kind is None else f"structured_outputs.{structure.kind}"
     )
@@ -77,7 +79,7 @@ def _pick(body: Any, prefix: str, kinds: tuple[StructureKind, ...]) -> Structure
     if len(given) > 1:
         first, second = (f"{prefix}{kind}" for kind, _ in given[:2])
         place = second if prefix else f"structured_outputs.{second}"
-        raise refuse(place, f"cannot be combined with '{first}'")
+        raise refuse(place, f"cannot be combined with '{first}'; send one of them")
     kind, value = given[0]
     path = f"{prefix}{kind}" if prefix else f"structured_outputs.{kind}"
     if kind == "json":

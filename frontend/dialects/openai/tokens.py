@@ -44,10 +44,10 @@ class TokenizeBody(Body, kw_only=True):
         bool | None, about("Also return the vocabulary's string of each token.")
     ] = None
     add_generation_prompt: Annotated[
-        bool | None, about("Open the model's turn after the messages. Default: true.")
+        bool | None, about("Add the start of the model's turn after the messages. Default: true.")
     ] = None
     continue_final_message: Annotated[
-        bool | None, about("Leave the last message open instead.")
+        bool | None, about("Leave the last message open, so that the model continues it.")
     ] = None
     chat_template_kwargs: Annotated[
         Object | None, about("Variables of the model's chat template.")
@@ -94,7 +94,7 @@ def parse_tokenize(body: object, max_messages: int) -> TokenizeCall:
     """Raises InvalidRequest naming the field for anything that cannot be honoured."""
     given = read(TokenizeBody, body)
     if given.prompt is not None and given.messages is not None:
-        raise refuse("prompt", "and 'messages' exclude each other; send one of them")
+        raise refuse("prompt", "and 'messages' cannot be combined; send one of them")
     strings = bool(given.return_token_strs)
     if given.messages is not None:
         return TokenizeCall(given.model, _conversation(given, max_messages), strings)
@@ -116,7 +116,10 @@ def _conversation(body: TokenizeBody, max_messages: int) -> Generation:
     assert body.messages is not None
     check_count("messages", body.messages, max_messages)
     if body.continue_final_message and body.add_generation_prompt:
-        raise refuse("add_generation_prompt", "and 'continue_final_message' exclude each other")
+        raise refuse(
+            "add_generation_prompt",
+            "and 'continue_final_message' cannot be combined; send one of them",
+        )
     images: list[ImageLink] = []
     messages = make_messages(body.messages, images)
     if images:

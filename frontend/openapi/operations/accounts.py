@@ -19,7 +19,7 @@ ACCOUNTS: tuple[Operation, ...] = (
     ),
     *managed("/admin/users", "a user", admin.UserBody, admin.UserEdit),
     Operation(
-        "POST", "/admin/users/{id}/password", "Set a one-time password, and get it",
+        "POST", "/admin/users/{id}/password", "Set a one-time password and return it",
         answer=("id", "password", "must_be_changed"),
     ),
     Operation(
@@ -29,13 +29,14 @@ ACCOUNTS: tuple[Operation, ...] = (
     listing("/admin/keys", "List the keys of all users", "user_id", "search"),
     *managed("/admin/keys", "a key of any user", admin.KeyBody, admin.KeyEdit),
     Operation(
-        "POST", "/admin/keys/{id}/rotate", "Replace the text of a key", admin.RotationBody,
+        "POST", "/admin/keys/{id}/rotate", "Rotate a key: get a new secret", admin.RotationBody,
         answer=("id", "key"),
     ),
     listing("/admin/key-requests", "List requests for keys", "status", "search", "order"),
     Operation("GET", "/admin/key-requests/{id}", "Get a request for a key", answer=OBJECT),
     Operation(
-        "POST", "/admin/key-requests/{id}/approve", "Make the account and its key",
+        "POST", "/admin/key-requests/{id}/approve",
+        "Approve a request for a key: create the account and the key",
         admin.ApprovalBody, answer=OBJECT,
     ),
     Operation(
@@ -47,37 +48,39 @@ ACCOUNTS: tuple[Operation, ...] = (
         "order",
     ),
     Operation(
-        "POST", "/key-requests", "Request an account; its key works once that is approved",
+        "POST", "/key-requests", "Request an account; its key becomes valid with the approval",
         admin.FormBody, answer=("id", "status", "key"), status="202",
     ),
     Operation(
-        "GET", "/key-requests/{id}", "Get the own request, with its key", answer=("id", "status")
+        "GET", "/key-requests/{id}", "Get your own request, with its key", answer=("id", "status")
     ),
-    Operation("GET", "/me", "Get the own account", answer=OBJECT),
-    Operation("PATCH", "/me", "Edit the own account", admin.OwnEdit, answer=OBJECT),
-    Operation("POST", "/me/password", "Change the own password", admin.PasswordBody),
+    Operation("GET", "/me", "Get your own account", answer=OBJECT),
+    Operation("PATCH", "/me", "Edit your own account", admin.OwnEdit, answer=OBJECT),
+    Operation("POST", "/me/password", "Change your own password", admin.PasswordBody),
     Operation(
         "GET", "/me/second-factor", "Get whether a second factor is in use",
         answer=("enabled", "recovery_codes_left"),
     ),
     Operation(
-        "POST", "/me/second-factor", "Begin to set a second factor up", admin.FactorBody,
+        "POST", "/me/second-factor", "Begin the setup of a second factor", admin.FactorBody,
         answer=("secret", "uri", "image"),
     ),
     Operation(
-        "POST", "/me/second-factor/confirm", "Turn it on with its first code", admin.CodeBody,
+        "POST", "/me/second-factor/confirm", "Enable the second factor with its first code",
+        admin.CodeBody,
         answer=("enabled", "recovery_codes"),
     ),
     Operation(
-        "POST", "/me/second-factor/remove", "Remove it", admin.CodeBody, answer=("enabled",)
+        "POST", "/me/second-factor/remove", "Remove the second factor",
+        admin.CodeBody, answer=("enabled",)
     ),
-    Operation("GET", "/me/sessions", "List where one is signed in", answer=("object", "data")),
-    Operation("DELETE", "/me/sessions/{id}", "End a session of one's own", answer=OBJECT),
-    Operation("POST", "/me/sessions/end-others", "End all other sessions", answer=("ended",)),
-    listing("/me/keys", "List the own keys"),
-    *managed("/me/keys", "a key of one's own", admin.OwnKeyBody, admin.KeyEdit),
+    Operation("GET", "/me/sessions", "List your own sessions", answer=("object", "data")),
+    Operation("DELETE", "/me/sessions/{id}", "End one of your own sessions", answer=OBJECT),
+    Operation("POST", "/me/sessions/end-others", "End all your other sessions", answer=("ended",)),
+    listing("/me/keys", "List your own keys"),
+    *managed("/me/keys", "one of your own keys", admin.OwnKeyBody, admin.KeyEdit),
     Operation(
-        "POST", "/me/keys/{id}/rotate", "Replace the text of a key", admin.RotationBody,
+        "POST", "/me/keys/{id}/rotate", "Rotate a key: get a new secret", admin.RotationBody,
         answer=("id", "key"),
     ),
 )  # fmt: skip

@@ -5,37 +5,31 @@ from frontend.openapi.operations.operation import OBJECT, PAGE, Operation, listi
 
 _REPORT = ("start", "end", "interval", "tz", "by", "format", "model")
 _OWNERS = ("organisation_id", "group_id", "user_id", "key_id")
-_SEARCH = (
-    "start", "end", "tz", "model", "status", "text", "request_id", "format", "content",
-)  # fmt: skip
-_OWNERS = ("organisation_id", "group_id", "user_id", "key_id")
-_SEARCH = (
-    "start", "end", "tz", "model", "status", "text", "request_id", "format", "content",
-)  # fmt: skip
 
 
 ALLOWANCES: tuple[Operation, ...] = (
     listing("/admin/quotas", "List quotas", "scope_kind", "scope_id"),
     *managed("/admin/quotas", "a quota", allowances.QuotaBody, allowances.QuotaEdit),
     Operation(
-        "POST", "/admin/quotas/{id}/reset", "Count what was used as 0 from now on", answer=OBJECT
+        "POST", "/admin/quotas/{id}/reset", "Reset the used amount of a quota to 0", answer=OBJECT
     ),
-    listing("/admin/quota-requests", "List requests for more", "status", "user_id", "order"),
+    listing("/admin/quota-requests", "List requests for a higher quota", "status", "user_id",
+    "order"),
     Operation(
-        "POST", "/admin/quota-requests/{id}/approve", "Grant a request for more",
+        "POST", "/admin/quota-requests/{id}/approve", "Grant a request for a higher quota",
         allowances.ApprovalBody, answer=OBJECT,
     ),
     Operation(
-        "POST", "/admin/quota-requests/{id}/refuse", "Refuse a request for more",
+        "POST", "/admin/quota-requests/{id}/refuse", "Refuse a request for a higher quota",
         allowances.RefusalBody, answer=OBJECT,
     ),
     listing("/admin/plans", "List plans", "search", "ids"),
     *managed("/admin/plans", "a plan", allowances.PlanBody, allowances.PlanEdit),
     listing(
-        "/admin/subscriptions", "List who has which plan", "scope_kind", "scope_id", "plan_id"
+        "/admin/subscriptions", "List subscriptions", "scope_kind", "scope_id", "plan_id"
     ),
     Operation(
-        "POST", "/admin/subscriptions", "Give a plan, or change it", allowances.SubscriptionBody,
+        "POST", "/admin/subscriptions", "Assign or change a plan", allowances.SubscriptionBody,
         answer=OBJECT,
     ),
     Operation("DELETE", "/admin/subscriptions/{id}", "End a subscription", answer=OBJECT),
@@ -44,12 +38,13 @@ ALLOWANCES: tuple[Operation, ...] = (
         query=("scope_kind", "scope_id"),
     ),
     Operation(
-        "POST", "/admin/credits", "Grant credits, or take them back", allowances.CreditsBody,
+        "POST", "/admin/credits", "Grant credits; a negative amount takes them back",
+        allowances.CreditsBody,
         answer=("object", "available"),
     ),
     listing("/admin/prices", "List prices", "model"),
     Operation(
-        "POST", "/admin/prices", "Set prices of a model", allowances.PriceBody, answer=OBJECT,
+        "POST", "/admin/prices", "Set the prices of a model", allowances.PriceBody, answer=OBJECT,
         status="201",
     ),
     Operation("DELETE", "/admin/prices/{id}", "Delete prices", answer=OBJECT),
@@ -58,26 +53,28 @@ ALLOWANCES: tuple[Operation, ...] = (
         answer=(*PAGE, "totals"), query=("limit", "after", *_REPORT, *_OWNERS),
     ),
     Operation(
-        "GET", "/admin/queue", "Show who waits for models: positions, deficits, weights and waits",
+        "GET", "/admin/queue", "Get the queue: positions, deficits, weights and waiting times",
         answer=("object", "flows", "groups"),
     ),
     Operation(
-        "GET", "/admin/queue/decisions", "List the last decisions of the scheduler, with each term",
+        "GET", "/admin/queue/decisions",
+        "List the scheduler's last decisions, with the terms of each",
         answer=("object", "data"), query=("limit", "user_id", "model"),
     ),
     Operation(
-        "GET", "/me/usage", "Get the own usage by time, key and model; also as CSV",
+        "GET", "/me/usage", "Get your own usage by time, key and model; also as CSV",
         answer=(*PAGE, "totals"), query=("limit", "after", *_REPORT, "key_id"),
     ),
-    Operation("GET", "/me/credits", "List the own credits, and when the plan renews",
+    Operation("GET", "/me/credits", "List your own credits and when the plan renews",
         answer=("object", "data"),
     ),
-    Operation("GET", "/me/quotas", "List the own limits, and what they have left",
+    Operation("GET", "/me/quotas", "List your own limits and what is left of each",
         answer=("object", "data"),
     ),
-    listing("/me/quota-requests", "List the own requests for more", "status"),
+    listing("/me/quota-requests", "List your own requests for a higher quota", "status"),
     Operation(
-        "POST", "/me/quota-requests", "Request more", allowances.QuotaRequestBody, answer=OBJECT,
+        "POST", "/me/quota-requests", "Request a higher quota",
+        allowances.QuotaRequestBody, answer=OBJECT,
         status="201",
     ),
 )  # fmt: skip

@@ -4,7 +4,9 @@ from frontend.dialects.admin.charts import ChartBody
 from frontend.openapi.operations.operation import PAGE, SSE, Operation
 
 GATEWAY: tuple[Operation, ...] = (
-    Operation("GET", "/", "See what is served, in a browser", media="text/html", also="text/plain"),
+    Operation(
+        "GET", "/", "Show what is served, in a browser", media="text/html", also="text/plain"
+    ),
     Operation("GET", "/healthz", "Check that the process runs"),
     Operation("GET", "/readyz", "Check that requests can be served"),
     Operation("GET", "/health", "The same as /readyz"),
@@ -20,38 +22,43 @@ GATEWAY: tuple[Operation, ...] = (
                 "backlog"),
     ),
     Operation(
-        "GET", "/admin/overview", "Get what runs and waits, upstreams, GPUs and alerts",
+        "GET", "/admin/overview", "Get running and waiting requests, upstreams, GPUs and alerts",
         answer=("object", "running", "waiting", "models", "gpus", "upstreams", "alerts"),
     ),
     Operation(
-        "GET", "/admin/live", "The same, every two seconds until the session ends", media=SSE
+        "GET", "/admin/live", "Stream /admin/overview every two seconds until the session ends",
+        media=SSE
     ),
-    Operation("GET", "/admin/alerts", "List the alerts that hold at present", answer=PAGE),
+    Operation("GET", "/admin/alerts", "List the active alerts", answer=PAGE),
     Operation("GET", "/admin/settings", "List the settings, without secrets", answer=PAGE),
-    Operation("GET", "/docs/api", "Get this document", answer=("openapi", "paths")),
+    Operation("GET", "/docs/api", "Get this OpenAPI document", answer=("openapi", "paths")),
     Operation("GET", "/playground", "Try the models in a browser", media="text/html"),
     Operation("GET", "/login", "Sign in with a browser", media="text/html"),
-    Operation("POST", "/login", "Begin a session, with the fields of the form", media="text/html"),
-    Operation("GET", "/login/password", "See the form for a new password", media="text/html"),
+    Operation("POST", "/login", "Begin a session with the fields of the form", media="text/html"),
+    Operation("GET", "/login/password", "Show the form for a new password", media="text/html"),
     Operation("POST", "/login/password", "Replace a one-time password", media="text/html"),
-    Operation("GET", "/login/code", "See the form for a second factor", media="text/html"),
-    Operation("POST", "/login/code", "Enter a code of it", media="text/html"),
-    Operation("GET", "/login/enrol", "See how to set one up", media="text/html"),
-    Operation("POST", "/login/enrol", "Enter its first code", media="text/html"),
-    Operation("GET", "/login/oidc", "Go to the sign-in provider", media="text/html"),
-    Operation("GET", "/login/oidc/callback", "Come back from it", media="text/html"),
-    Operation("POST", "/logout", "End the session of the cookie", answer=("signed_out",)),
-    Operation("GET", "/request-key", "See the form for a first key", media="text/html"),
+    Operation("GET", "/login/code", "Show the form for a second factor", media="text/html"),
+    Operation("POST", "/login/code", "Submit a code of the second factor", media="text/html"),
+    Operation("GET", "/login/enrol", "Show how to set up a second factor", media="text/html"),
     Operation(
-        "POST", "/charts", "Draw numbers as a chart", ChartBody,
+        "POST", "/login/enrol", "Submit the first code of a second factor", media="text/html"
+    ),
+    Operation("GET", "/login/oidc", "Redirect to the sign-in provider", media="text/html"),
+    Operation("GET", "/login/oidc/callback", "Return from the sign-in provider", media="text/html"),
+    Operation(
+        "POST", "/logout", "End the session that the cookie belongs to", answer=("signed_out",)
+    ),
+    Operation("GET", "/request-key", "Show the form for a first key", media="text/html"),
+    Operation(
+        "POST", "/charts", "Draw a chart", ChartBody,
         {"title": "tokens by day", "unit": "tokens", "labels": ["Mon", "Tue"],
          "series": [{"name": "a model", "values": [3, 5]}]},
         media="image/svg+xml",
     ),
-    Operation("GET", "/dashboard", "See the own account in a browser", media="text/html"),
-    Operation("GET", "/admin", "See what the gateway does in a browser", media="text/html"),
+    Operation("GET", "/dashboard", "Show your own account in a browser", media="text/html"),
+    Operation("GET", "/admin", "Show the gateway's state in a browser", media="text/html"),
     Operation("GET", "/admin/pages/{name}", "Administer the gateway", media="text/html"),
-    Operation("GET", "/static/{digest}/{name}", "Get a file of the pages", media="*/*"),
-    Operation("GET", "/docs/swagger", "Try this document out", media="text/html"),
-    Operation("GET", "/docs/swagger/{name}", "Get a file of that page", media="*/*"),
+    Operation("GET", "/static/{digest}/{name}", "Get a file that the pages use", media="*/*"),
+    Operation("GET", "/docs/swagger", "Try the API in a browser", media="text/html"),
+    Operation("GET", "/docs/swagger/{name}", "Get a file that /docs/swagger uses", media="*/*"),
 )  # fmt: skip

@@ -39,16 +39,17 @@ def _refused(method: str, path: str) -> Operation:
 
 PROTOCOLS: tuple[Operation, ...] = (
     Operation(
-        "POST", "/v1/chat/completions", "Answer a conversation", ChatBody, _CHAT, "chat",
+        "POST", "/v1/chat/completions", "Generate an answer to a conversation",
+        ChatBody, _CHAT, "chat",
         ("id", "choices", "usage"), also=SSE,
     ),
     Operation(
-        "POST", "/v1/completions", "Continue texts, or fill in their middle", CompletionBody,
+        "POST", "/v1/completions", "Continue texts, or fill in the middle", CompletionBody,
         {"prompt": "Once upon", "max_tokens": 8}, "completion", ("id", "choices", "usage"),
         also=SSE,
     ),
     Operation(
-        "POST", "/v1/responses", "Answer, and keep the conversation for the next turn",
+        "POST", "/v1/responses", "Generate an answer, and store the conversation for the next turn",
         ResponseBody, {"input": "Say hello.", "max_output_tokens": 8}, "chat",
         ("id", "object", "status", "output"), also=SSE,
     ),
@@ -74,55 +75,62 @@ PROTOCOLS: tuple[Operation, ...] = (
         {"prompt": "a cat", "seed": 1}, "image", ("created", "data", "usage"), also=SSE,
     ),
     Operation("GET", "/v1/images/files/{name}", "Get an image by its link", media="image/*"),
-    Operation("POST", "/v1/images/edits", "Refused: only prompts make images", refuses=True),
     Operation(
-        "POST", "/v1/images/variations", "Refused: only prompts make images", refuses=True
+        "POST", "/v1/images/edits", "Refused: images are generated from prompts only", refuses=True
+    ),
+    Operation(
+        "POST", "/v1/images/variations", "Refused: images are generated from prompts only",
+        refuses=True
     ),
     Operation("GET", "/v1/models", "List the models", answer=("object", "data")),
-    Operation("GET", "/v1/models/{model}", "Get one model", answer=("id", "object")),
-    _ranking("/v1/rerank", "Order documents by a query"),
+    Operation("GET", "/v1/models/{model}", "Get a model", answer=("id", "object")),
+    _ranking("/v1/rerank", "Order documents by their relevance to a query"),
     _ranking("/rerank", "The same as /v1/rerank"),
-    _ranking("/v2/rerank", "As in Cohere's API: the answer has the documents only on request"),
+    _ranking("/v2/rerank", "Cohere's version: the answer contains the documents only on request"),
     _scoring("/v1/score"),
     _scoring("/score"),
     Operation("POST", "/v1/files", "Upload a file, as multipart/form-data", answer=("id", "bytes")),
     Operation("GET", "/v1/files", "List the files", answer=("object", "data", "has_more")),
-    Operation("GET", "/v1/files/{id}", "Get one file's facts", answer=("id", "bytes", "purpose")),
+    Operation(
+        "GET", "/v1/files/{id}", "Get the metadata of a file", answer=("id", "bytes", "purpose")
+    ),
     Operation("DELETE", "/v1/files/{id}", "Delete a file", answer=("id", "deleted")),
     Operation(
         "GET", "/v1/files/{id}/content", "Get a file's content", media="application/octet-stream"
     ),
     Operation(
-        "POST", "/v1/batches", "Run the requests of a file within a day", BatchBody,
+        "POST", "/v1/batches", "Create a batch: run the requests of a file within a day", BatchBody,
         answer=("id", "status", "request_counts"),
     ),
     Operation("GET", "/v1/batches", "List the batches", answer=("object", "data", "has_more")),
-    Operation("GET", "/v1/batches/{id}", "Get one batch", answer=("id", "status")),
+    Operation("GET", "/v1/batches/{id}", "Get a batch", answer=("id", "status")),
     Operation("POST", "/v1/batches/{id}/cancel", "Cancel a batch", answer=("id", "status")),
     Operation(
         "POST", "/tokenize", "Get the tokens of a text or a conversation", TokenizeBody,
         answer=("count", "max_model_len", "tokens"),
     ),
     Operation(
-        "POST", "/detokenize", "Get the text of tokens", DetokenizeBody, answer=("prompt",)
+        "POST", "/detokenize", "Get the text of token ids", DetokenizeBody, answer=("prompt",)
     ),
     Operation("GET", "/version", "Get the version of the server", answer=("version",)),
     Operation(
-        "POST", "/v1/messages", "Answer a conversation", MessagesBody, _CHAT, "chat",
+        "POST", "/v1/messages", "Generate an answer to a conversation", MessagesBody, _CHAT, "chat",
         ("id", "type", "content", "usage"), also=SSE,
     ),
     Operation(
         "POST", "/v1/messages/count_tokens", "Count the tokens of a request", CountBody,
         {"messages": _HI}, "chat", ("input_tokens",),
     ),
-    Operation("GET", "/api/version", "Get the version of the protocol", answer=("version",)),
+    Operation(
+        "GET", "/api/version", "Get the version of Ollama whose API is served", answer=("version",)
+    ),
     Operation("GET", "/api/tags", "List the models", answer=("models",)),
     Operation("GET", "/api/ps", "List the loaded models", answer=("models",)),
     Operation(
-        "POST", "/api/show", "Get one model", NameBody, {}, "chat", ("details", "capabilities")
+        "POST", "/api/show", "Get a model", NameBody, {}, "chat", ("details", "capabilities")
     ),
     Operation(
-        "POST", "/api/chat", "Answer a conversation", OllamaChatBody,
+        "POST", "/api/chat", "Generate an answer to a conversation", OllamaChatBody,
         {"messages": _HI, "stream": False, "options": {"num_predict": 8}}, "chat",
         ("model", "done"), also=NDJSON,
     ),

@@ -72,7 +72,7 @@ class Exporting(SpanProcessor):
             self._queue.clear()
         if left:
             self._lost(left)
-            _log.warning("%d spans were lost: the collector did not take them in time", left)
+            _log.warning("%d spans were lost: the collector did not accept them in time", left)
 
     def _run(self) -> None:
         while not self._closed:
@@ -106,6 +106,6 @@ class Exporting(SpanProcessor):
             return
         self._failing = failing
         if failing:
-            _log.warning("the collector of traces does not take spans; they are lost")
+            _log.warning("the collector of traces does not accept spans; they are lost")
         else:
-            _log.info("the collector of traces takes spans again")
+            _log.info("the collector of traces accepts spans again")

@@ -235,7 +235,7 @@ class Triton:
 
     def _find(self, model: Model) -> Served:
         if (served := self._served.get(model.name)) is None:
-            raise BackendUnavailable(f"the model '{model.name}' is not loaded now; try again soon")
+            raise BackendUnavailable(f"the model '{model.name}' is not loaded now; try again later")
         return served
 
     def _own(self, name: str) -> str:

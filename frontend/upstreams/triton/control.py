@@ -147,7 +147,7 @@ async def load(connection: Connection, name: str) -> None:
             raise from_status(error.code().name, error.details() or "", name) from None
         _log.error("%s does not load", name, extra={"upstream_text": error.details()})
         raise BackendFailed(
-            f"the model '{name}' does not load; Triton's log has the reason"
+            f"the model '{name}' cannot be loaded; Triton's log has the reason"
         ) from None
 
 

@@ -58,7 +58,7 @@ def from_message(text: str, engine_id: str) -> GatewayError:
     private = {"id": engine_id, "upstream_text": clip(text, 4000)}
     _log.error("request %s failed in the backend", engine_id, extra=private)
     if _names_a_model(text):
-        error = BackendUnavailable("the model is not available now; try again soon")
+        error = BackendUnavailable("the model is not available now; try again later")
     else:
         error = BackendFailed(f"the model failed; request id {engine_id}")
     return error.caused_by(text)
@@ -75,8 +75,9 @@ def from_status(code: str, details: str, engine_id: str) -> GatewayError:
         private = {"id": engine_id, "upstream_text": details}
         _log.warning("Triton restricts the call of %s", engine_id, extra=private)
         return NotSupported(
-            "the model server does not allow this gateway to load or unload models; its operator"
-            " can do so, or give the gateway a key (setting triton_key_file)"
+            "the model server does not allow this gateway to load or unload models; the operator"
+            " can load and unload models at the server, or give the gateway a key (setting"
+            " triton_key_file)"
         )
     # Triton has the same status for one model that is not there
     if code == "UNAVAILABLE" and not _names_a_model(details):
@@ -84,7 +85,7 @@ def from_status(code: str, details: str, engine_id: str) -> GatewayError:
         level = logging.DEBUG if engine_id == "models" else logging.WARNING
         private = {"id": engine_id, "upstream_text": details}
         _log.log(level, "request %s: Triton is unavailable", engine_id, extra=private)
-        lost = UpstreamLost("the model server is not available now; try again soon")
+        lost = UpstreamLost("the model server is not available now; try again later")
         return lost.caused_by(details)
     return from_message(details, engine_id)
 

@@ -107,7 +107,7 @@ async def _embed(
     raw, counts = output(answer, "embedding"), output(answer, "num_tokens")
     # Triton passes on whatever shape a Python model returns
     if len(raw) % (4 * len(texts)) or len(counts) != 4 * len(texts):
-        raise BackendFailed("the model answered with another number of vectors than texts")
+        raise BackendFailed("the model returned a different number of vectors than texts")
     return Vectors(
         raw,
         len(texts),
@@ -147,7 +147,7 @@ async def _rerank(connection: Connection, served: Served, pairs: Pairs, call: Ca
     answer = await connection.infer(request, call)
     scores, counts = output(answer, "score"), output(answer, "num_tokens")
     if len(scores) != 4 * shape[0] or len(counts) != 4 * shape[0]:
-        raise BackendFailed("the model answered with another number of scores than pairs")
+        raise BackendFailed("the model returned a different number of scores than pairs")
     return Scores(list(memoryview(scores).cast("f")), sum(memoryview(counts).cast("i")))
 
 
@@ -166,7 +166,7 @@ async def draw(
     answer = await connection.infer(request, call)
     images = unpack_bytes(output(answer, "image"))
     if len(images) != image.count:
-        raise BackendFailed(f"the model drew {len(images)} images instead of {image.count}")
+        raise BackendFailed(f"the model generated {len(images)} images instead of {image.count}")
     counted = any(tensor.name == "num_tokens" for tensor in answer.outputs)
     tokens = sum(memoryview(output(answer, "num_tokens")).cast("i")) if counted else 0
     return ImageResult(images, tokens)

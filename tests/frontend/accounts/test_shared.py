@@ -214,8 +214,8 @@ async def test_without_redis_each_gives_its_share_and_recovers(
             assert counters[slots.key].reserved == 1 + 4
             assert left(rate, counters[rate.key], one.clock()) <= 3
     lines = [record.getMessage() for record in caplog.records]
-    assert sum("gives 1/2" in line for line in lines) == 2
-    assert sum("counted together again" in line for line in lines) == 2
+    assert sum("uses 1/2" in line for line in lines) == 2
+    assert sum("count limits together again" in line for line in lines) == 2
     assert len(lines) == 4
     assert "hunter2" not in "".join(lines)
 

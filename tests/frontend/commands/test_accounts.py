@@ -112,7 +112,7 @@ def test_an_import_takes_over_no_account(run: Run, tmp_path: Path) -> None:
     add_key(file, "ada", "user")
     code, _, problem = run("keys", "import", str(file))
     assert code == 1
-    assert "'ada' exists already" in problem
+    assert "'ada' already exists" in problem
     assert [one["name"] for one in shown(run, "users", "list")] == ["ada"], "all or none"
 
 
@@ -123,7 +123,7 @@ def test_seed_prints_random_secrets_once(run: Run) -> None:
     assert all(one["key"].startswith("tt-") for one in rows)
     code, text, problem = run("seed")
     assert (code, text) == (1, "")
-    assert "'demo' exists already" in problem
+    assert "'demo' already exists" in problem
 
 
 def test_requests_for_keys_are_listed(run: Run) -> None:

@@ -124,7 +124,7 @@ def test_a_drained_backend_ends_its_requests_and_gets_no_new_ones(
         wait_for(lambda: find(pair.two, "leaves")["running"] == 1, 10, "the request")
         refused = pair.one.delete(path)
         assert refused.status_code == 409
-        assert "1 requests still run on the backend 'leaves'" in refused.json()["error"]["message"]
+        assert "the backend 'leaves' still runs 1 requests" in refused.json()["error"]["message"]
         assert (find(pair.one, "leaves")["status"], find(pair.one, "leaves")["running"]) == (
             "draining",
             1,
@@ -173,7 +173,7 @@ def test_no_request_fails_while_one_of_two_is_drained_and_enabled_again(
         ({"engine": "what"}, 400, "engine"),
         ({"name": "a b"}, 400, "'name' is 'a b'"),
         ({"name": "triton"}, 409, "settings have an upstream 'triton'"),
-        ({"api_key_env": "X_API_KEY"}, 400, "'api_key_env' is not supported for a Triton"),
+        ({"api_key_env": "X_API_KEY"}, 400, "'api_key_env' is not supported for a Triton server"),
         ({"unknown": 1}, 400, "unknown"),
     ],
 )
@@ -226,7 +226,7 @@ def test_an_upstream_of_the_settings_is_shown_and_not_changed(pair: Pair) -> Non
     for method, path in [("POST", "/drain"), ("POST", "/disable"), ("DELETE", "")]:
         answer = pair.one.request(method, f"/admin/backends/triton{path}")
         assert answer.status_code == 409
-        assert "from the gateway's settings" in answer.json()["error"]["message"]
+        assert "in the gateway's settings" in answer.json()["error"]["message"]
     twice = pair.register("twice", "127.0.0.1:9")
     again = {"name": "twice", "url": "127.0.0.1:9"}
     assert pair.one.post("/admin/backends/register", json=again).status_code == 409
@@ -293,7 +293,7 @@ def test_a_backend_is_changed_in_every_gateway(pair: Pair) -> None:
         ({"priority": 2000}, "priority"),
         ({"url": "127.0.0.1:1"}, "url"),
         ({"max_concurrent": 9, "max_num_seqs": 8}, "'max_concurrent' is 9, more than"),
-        ({"api_key_env": "X_API_KEY"}, "'api_key_env' is not supported for a Triton"),
+        ({"api_key_env": "X_API_KEY"}, "'api_key_env' is not supported for a Triton server"),
     ],
 )
 def test_a_wrong_change_is_refused_with_its_field(

@@ -260,7 +260,9 @@ async def test_a_redirect_of_an_upstream_is_not_followed(what: str, status: int)
         port = server.sockets[0].getsockname()[1]
         reach = Reach((ip_network("127.0.0.9/32"),))
         one = OpenAi(Web(parse_server(f"http://127.0.0.9:{port}"), {}, reach.allows), "openai")
-        with pytest.raises(GatewayError, match="redirects requests, which is not followed"):
+        with pytest.raises(
+            GatewayError, match="redirects requests, which the gateway does not follow"
+        ):
             await _ask(one, what)
         await one.close()
         server.close()

@@ -198,11 +198,13 @@ def test_a_redis_that_is_killed_under_load_holds_nobody_up(pair: Pair) -> None:
     wait_for(lambda: all("Redis is not available" in log for log in pair.logs()), 10, "the lines")
     assert pair.two.left(key, "concurrency")["left"] <= 100
     pair.redis.start()
-    wait_for(lambda: all("counted together again" in log for log in pair.logs()), 10, "the lines")
+    wait_for(
+        lambda: all("count limits together again" in log for log in pair.logs()), 10, "the lines"
+    )
     assert pair.one.chat(key, max_tokens=1).status_code == 200
     assert pair.two.settled(key, "concurrency") == 0
     for log in pair.logs():
-        assert log.count("Redis is not available; this gateway gives 1/2") == 1
-        assert log.count("counted together again") == 1
+        assert log.count("until it is, this gateway uses 1/2") == 1
+        assert log.count("count limits together again") == 1
         assert "hunter2" not in log
         assert "Traceback" not in log

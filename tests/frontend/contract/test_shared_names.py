@@ -209,7 +209,7 @@ def test_changes_are_events_with_before_and_after_and_an_edit_can_be_undone(hous
 @pytest.mark.parametrize(
     ("body", "param", "text"),
     [
-        ({"targets": [{"model": "chat@1", "percent": 90}]}, "targets", "100 together, not 90"),
+        ({"targets": [{"model": "chat@1", "percent": 90}]}, "targets", "add up to 100, not 90"),
         ({"targets": [{"model": "gone", "percent": 100}]}, "targets[0].model", "'gone'"),
         ({"targets": []}, "targets", "targets"),
         (
@@ -263,7 +263,7 @@ def test_the_command_does_what_the_api_does(
     assert (shown["sticky"], shown["targets"][1]["percent"]) == ("session", 5)
     assert gateway_main([*canary, "set", "by-hand", "chat@1=90", "chat@2=10", *flags]) == 0
     assert gateway_main([*canary, "set", "by-hand", "chat@1=90", *flags]) == 2
-    assert "100 together, not 90" in capsys.readouterr().err
+    assert "add up to 100, not 90" in capsys.readouterr().err
     assert gateway_main([*canary, "promote", "by-hand", "chat@2", *flags]) == 0
     capsys.readouterr()
     assert gateway_main([*canary, "list", "--json", *flags]) == 0

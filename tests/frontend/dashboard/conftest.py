@@ -3,12 +3,38 @@
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Locator, expect
 
 from tests.support.browser import chromium
 
 # a machine that runs other tests beside these is slow; nothing waits longer than it has to
 expect.set_options(timeout=20_000)
+
+
+BY_KEYBOARD = {"test_pages", "test_canaries", "test_account", "test_factor"}
+"""Modules that try every action of users and administrators: all of them without a mouse."""
+
+
+@pytest.fixture(autouse=True)
+def without_mouse(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There, what would be clicked gets the focus and a key; it fails where either is not taken."""
+    if request.module.__name__.rpartition(".")[2] in BY_KEYBOARD:
+        monkeypatch.setattr(Locator, "click", lambda one: _press(one, "Enter"))
+        monkeypatch.setattr(Locator, "check", _check)
+
+
+def _press(locator: Locator, key: str) -> None:
+    expect(locator).to_be_visible()
+    expect(locator).to_be_enabled()
+    locator.focus()
+    expect(locator).to_be_focused()
+    locator.page.keyboard.press(key)
+
+
+def _check(locator: Locator) -> None:
+    expect(locator).not_to_be_checked()
+    _press(locator, "Space")
+    expect(locator).to_be_checked()
 
 
 @pytest.fixture(scope="package")

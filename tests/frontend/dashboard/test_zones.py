@@ -1,6 +1,8 @@
-"""What the account's page shows of usage is what the ledger has, in ten time zones, across a change
-of daylight saving. The ledger is counted here by itself, from the rows that were written to it."""
+"""What the account's page shows and exports of usage is what the ledger has, in ten time zones,
+across a change of daylight saving. The ledger is counted here from the rows written to it."""
 
+import csv
+import io
 import random
 from collections import Counter
 from collections.abc import Iterator
@@ -8,7 +10,7 @@ from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from frontend.accounts.directory.directory import Directory
 from frontend.domain.metering import Owner, UsageRow
@@ -86,3 +88,40 @@ def test_days_and_totals_are_those_of_the_ledger(browser: Browser, site: Site, z
             "rows => rows.map((row) => [...row.cells].map((cell) => cell.textContent))"
         )
         assert {row[0]: int(row[3].replace(",", "")) for row in shown} == days
+        assert sums(exported(page)) == days
+
+
+def exported(page: Page) -> list[dict[str, str]]:
+    """The rows of the file that the page saves."""
+    with page.expect_download() as saving:
+        page.get_by_role("link", name="Export as CSV").press("Enter")
+    assert saving.value.suggested_filename == "usage.csv"
+    return [*csv.DictReader(io.StringIO(saving.value.path().read_text()))]
+
+
+def sums(rows: list[dict[str, str]]) -> Counter[str]:
+    """Prompt tokens by day, as the page's table has them."""
+    days: Counter[str] = Counter()
+    for row in rows:
+        days[row["start"][5:10]] += int(row["prompt_tokens"])
+    return days
+
+
+def test_an_export_of_several_answers_is_one_file(browser: Browser, site: Site) -> None:
+    with site.signed_in(browser, "tess", timezone_id="Asia/Kolkata") as page:
+        page.goto("/dashboard?from=2026-03-06&to=2026-04-06")
+        expect(page.locator("#account")).to_have_attribute("data-ready", "true")
+        whole = exported(page)
+        assert len(whole) == 32
+
+        def cut(route: Route) -> None:
+            """The answer as if ten rows were the most that one has."""
+            answer = route.fetch()
+            head, *rows = answer.text().splitlines(keepends=True)
+            first = int(route.request.url.partition("after=")[2] or 0)
+            more = {"x-next-after": str(first + 10)} if first + 10 < len(rows) else {}
+            route.fulfill(body="".join([head, *rows[first : first + 10]]),
+                          headers={**answer.headers, **more})  # fmt: skip
+
+        page.route("**/me/usage?*format=csv*", cut)
+        assert exported(page) == whole

@@ -62,7 +62,7 @@ def test_open_mode_is_for_loopback() -> None:
     assert not Settings(host=far, open_to_network=True).keys_are_required
     assert not Settings(open=True, keys_file=Path("keys")).keys_are_required
     assert Settings(host=far, keys_file=Path("keys")).keys_are_required
-    with pytest.raises(ValidationError, match="exclude each other"):
+    with pytest.raises(ValidationError, match="cannot be combined"):
         Settings(open_to_network=True, require_keys=True)
 
 

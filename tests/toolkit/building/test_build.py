@@ -83,7 +83,7 @@ def test_a_failing_conversion_changes_nothing(tmp_path: Path, own_home: Path) ->
     before = tree(output)
     (tmp_path / "weights" / "model.safetensors").unlink()
     with pytest.raises(
-        BuildError, match=r"yaml:5: models\.chat\.source: .* no safetensors weights"
+        BuildError, match=r"yaml:5: models\.chat\.source: .* not contain safetensors weights"
     ):
         build_at(tmp_path, "chat")
     assert tree(output) == before

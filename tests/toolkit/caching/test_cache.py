@@ -98,7 +98,7 @@ def test_what_is_being_made_stays() -> None:
         fcntl.flock(file, fcntl.LOCK_EX)
         result = prune(list_entries(None), dry_run=False)
     assert not result.removed
-    assert result.kept[0][1] == "it is being made"
+    assert result.kept[0][1] == "it is being created"
     assert folder.exists()
 
 
@@ -115,7 +115,7 @@ def test_a_download_in_progress_stays() -> None:
         patch.setattr(sources, "download_all", prune_meanwhile)
         with pytest.raises(SourceError):
             sources.keep_files("x", "x", {"file": Remote("https://x.test/x")}, silent)
-    assert held == ["it is being made"]
+    assert held == ["it is being created"]
     assert folder.exists()
 
 

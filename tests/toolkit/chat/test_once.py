@@ -64,7 +64,7 @@ def test_json_has_usage_and_rates(run: Any) -> None:
         (("echo", "--set", "temperature", "x"), 2, "is not NAME=VALUE"),
         (("echo", "--set", "temperature=warm", "x"), 2, "'warm' is not a valid temperature"),
         (("echo", "--tools", "gone.json", "x"), 2, "gone.json cannot be read"),
-        (("echo", "--port", "1", "x"), 2, "--url and --port exclude each other"),
+        (("echo", "--port", "1", "x"), 2, "--url and --port cannot be combined"),
         (("echo-diffusion", "-o", "gone/a.png", "x"), 2, "there is no folder"),
         (("echo-diffusion", "-o", ".", "x"), 2, ". is a folder"),
         (("echo-diffusion", "--system", "s", "x"), 2, "--system is not for echo-diffusion"),

@@ -175,7 +175,7 @@ def test_tab_completes_commands_models_and_files(chat: Terminal, tmp_path: Path)
         chat.type("\r")
         chat.expect(said)
     chat.send("/model moon", "error: 'moon' is not served")
-    chat.send("/model echo-embedding", "does not chat")
+    chat.send("/model echo-embedding", "cannot chat")
     chat.send("still here", "\nstill here\n")
 
 

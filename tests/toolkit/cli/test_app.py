@@ -107,7 +107,7 @@ def test_other_errors_show_no_traceback(
         ),
         ("--moon", 2, "hint: toolkit --help\n"),
         ("stop m", 1, "hint: `toolkit serve` starts one\n"),
-        ("models list", 1, "hint: `toolkit serve` starts one; or give the address of any Triton: "),
+        ("models list", 1, "hint: `toolkit serve` starts one; or pass the address of any Triton: "),
         ("serve hf:", 2, "error: 'hf:' is not a Hub source\nhint: write hf:ORG/NAME or "),
         ("init /proc/x --yes", 1, "error: /proc/x: No such file or directory\n"),
     ],

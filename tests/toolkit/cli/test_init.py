@@ -83,7 +83,7 @@ def test_a_wrong_source_writes_nothing(tmp_path: Path) -> None:
     assert isinstance(refused.exception, SpecError)
     assert [str(each) for each in refused.exception.findings] == [
         "--llm: 'nonsense' is not a source",
-        "--llm: 'a b' cannot be a name",
+        "--llm: 'a b' is not a valid name",
         f"--llm: there is no {tmp_path}/gone",
         "--llm: the name 'c' is used twice",
     ]

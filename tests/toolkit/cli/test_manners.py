@@ -370,7 +370,7 @@ def test_folders_without_a_model_are_refused_before_they_are_read(
 ) -> None:
     (tmp_path / os.fsdecode(b"caf\xe9")).touch()
     for source, code, message in (
-        (".", 1, "neither weights nor the settings"),
+        (".", 1, "does not contain weights or the settings"),
         ("''", 2, "an argument is empty"),
     ):
         ran = run_in_shell(tmp_path, command.replace("SOURCE", source))

@@ -74,7 +74,8 @@ def test_missing_files_are_named(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"), [("{", "config.json is not valid"), ("{}", "does not say how many")]
+    ("text", "expected"),
+    [("{", "config.json is not valid"), ("{}", "does not contain the maximum")],
 )
 def test_bad_configs_are_refused(tmp_path: Path, text: str, expected: str) -> None:
     source = save_checkpoint(tmp_path / "source")

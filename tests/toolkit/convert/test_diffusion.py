@@ -122,5 +122,5 @@ def test_missing_weights_are_refused(pipeline: Path, tmp_path: Path) -> None:
     folder = tmp_path / "pipeline"
     shutil.copytree(pipeline, folder)
     shutil.rmtree(folder / "vae")
-    with pytest.raises(ConvertError, match="vae holds no safetensors"):
+    with pytest.raises(ConvertError, match="vae does not contain safetensors"):
         convert_diffusion(folder, tmp_path / "out", silent)

@@ -127,7 +127,7 @@ def metadata(style: str) -> dict[str, Any]:
 
 
 def test_an_unknown_way_to_cut_words_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConvertError, match="cuts words in the way 'odd'"):
+    with pytest.raises(ConvertError, match="splits words with 'odd'"):
         save_tokenizer(metadata("odd"), tmp_path / "a.gguf", tmp_path)
 
 

@@ -208,5 +208,5 @@ def test_what_transformers_reads_wrongly_is_noticed(
 
     monkeypatch.setitem(reader.TENSOR_PROCESSORS, "llama", reader.TensorProcessor)
     written(tmp_path / "a.gguf", "llama")
-    with pytest.raises(ConvertError, match=r"\d tensors of a\.gguf came out differently"):
+    with pytest.raises(ConvertError, match=r"\d tensors of a\.gguf differ after the conversion"):
         convert(tmp_path / "a.gguf", Request("safetensors"), tmp_path / "out", silent)

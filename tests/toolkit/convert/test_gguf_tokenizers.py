@@ -184,7 +184,7 @@ def prefix_space(tokenizer: Any) -> None:
         (normalize(normalizers.Lowercase()), "the normalizer Lowercase"),
         (normalize(normalizers.NFC()), "the normalizer NFC"),
         (end_twice, "GGUF can add only the bos token"),
-        (prefix_space, "cuts words in a way that has no name here"),
+        (prefix_space, "splits words in an unsupported way"),
         (lambda t: t.add_tokens([f"[{n}]" for n in range(20)]), "beyond the model's vocabulary"),
     ],
 )

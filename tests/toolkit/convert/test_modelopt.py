@@ -131,7 +131,7 @@ def test_blocks_that_do_not_divide_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--to", "tensorrt-llm", "--awq", "--fp8"], "--awq and --fp8 exclude each other"),
+        (["--to", "tensorrt-llm", "--awq", "--fp8"], "--awq and --fp8 cannot be combined"),
         (["--to", "gguf", "--nvfp4"], "--quantization nvfp4 requires --to tensorrt-llm"),
     ],
 )

@@ -106,7 +106,7 @@ def test_a_source_that_is_not_its_configs_model_is_refused(
     }
     with pytest.raises(ToolkitError, match=message.format(**own)) as caught:
         run(source, tmp_path / "out")
-    assert caught.value.message.startswith("source does not hold the weights of the model")
+    assert caught.value.message.startswith("source does not contain the weights of the model")
     assert [path.name for path in tmp_path.iterdir()] == ["source"]
 
 
@@ -146,7 +146,7 @@ def test_shards_and_their_index_agree_or_are_refused(
             run(source, tmp_path / "out")
 
     write_index(source, places | {"model.extra.weight": first})
-    refuses(rf"index.json names model.extra.weight \({first}\), which the file does not hold")
+    refuses(rf"index.json names model.extra.weight \({first}\), which the file does not contain")
     write_index(source, places | {name: first})
     refuses(rf"index.json names {name} \({first}\)")
     write_index(source, places)
@@ -277,7 +277,7 @@ def test_a_pipelines_part_that_is_not_its_configs_model_is_refused(
     refuses(whole | {"other.weight": torch.ones(2)}, "unexpected: other.weight")
     refuses(whole | {name: whole[name][:1].clone()}, rf"of another shape: {name} \[1, ")
     file.unlink()
-    with pytest.raises(ConvertError, match=f"{part} holds no safetensors weights"):
+    with pytest.raises(ConvertError, match=f"{part} does not contain safetensors weights"):
         convert(source, Request("onnx"), tmp_path / "out", silent)
 
 

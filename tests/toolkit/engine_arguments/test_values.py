@@ -41,7 +41,7 @@ ACCEPTED: list[dict[str, Any]] = [
     {"override_generation_config": {"temperature": 0.1}, "logits_processors": ["a.b.C"]},
 ]
 REFUSED: list[tuple[str, Any, str, str | None]] = [
-    ("dtype", "float1", 'is "float1", which vLLM does not know', "did you mean `float16`?"),
+    ("dtype", "float1", 'is "float1", which vLLM does not support', "did you mean `float16`?"),
     ("max_num_seqs", -3, "is -3; it must be at least 1", None),
     ("max_num_seqs", True, "is true; it must be a whole number or null", None),
     ("max_num_seqs", 1.5, "is 1.5; it must be a whole number or null", None),

@@ -177,7 +177,7 @@ def test_a_cpu_that_has_too_little_memory(tmp_path: Path) -> None:
     spec = save_spec(tmp_path, chat=configs.LLAMA_8B | {"context_length": 2048})
     assert plan(spec, "--memory", "48GiB")["fits"]
     result = plan(spec, "--memory", "16GiB")
-    assert "of the host's memory, and 16.00 GiB may be used" in result["findings"][0]["text"]
+    assert "of host memory, and 16.00 GiB are available" in result["findings"][0]["text"]
     enough = re.search(r"--memory (\w+)", result["findings"][0]["fix"])
     assert enough
     assert plan(spec, "--memory", enough[1])["fits"]
@@ -198,7 +198,7 @@ def test_shared_memory_and_threads_are_looked_at(tmp_path: Path) -> None:
     entry = spec.read_text().partition("models:\n")[2]
     two.write_text(spec.read_text() + entry.replace("  chat:", "  other:"))
     notes = [each for each in plan(two, machine=machine)["findings"] if each["code"] == "threads"]
-    assert "2 computing threads share 1 processors" in notes[0]["text"]
+    assert "2 compute threads share 1 processors" in notes[0]["text"]
     assert notes[0]["severity"] == "warning"
 
 
@@ -207,8 +207,8 @@ def test_everything_that_cannot_be_read_is_told_at_once(tmp_path: Path) -> None:
     result = runner.invoke(app, ["fit", str(spec)], obj=FakeMachine())
     assert isinstance(result.exception, ToolkitError)
     assert result.exception.message.splitlines() == [
-        "one: config.json of one does not say hidden_size, which sizes it",
-        "three: config.json of three does not say hidden_size, which sizes it",
+        "one: config.json of one does not contain hidden_size, which determines its size",
+        "three: config.json of three does not contain hidden_size, which determines its size",
     ]
 
 

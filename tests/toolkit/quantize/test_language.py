@@ -308,8 +308,8 @@ def test_what_is_no_whole_checkpoint_is_refused(llama: Path, tmp_path: Path) -> 
     for folder, kind, message in (
         ("empty", QuantizeError, "has no config.json"),
         ("cut", ConvertError, "cut short"),
-        ("pickled", QuantizeError, "holds pickles"),
-        ("other", QuantizeError, "NobodysForCausalLM is not known"),
+        ("pickled", QuantizeError, "contains pickles"),
+        ("other", QuantizeError, "NobodysForCausalLM is not supported"),
         ("encoder", QuantizeError, "not a causal language model"),
         ("twice", QuantizeError, r"quantized already \(gptq\)"),
     ):
@@ -325,7 +325,7 @@ def test_options_that_do_not_fit_are_refused_together(llama: Path, tmp_path: Pat
     assert "--group-size" in caught.value.message
     assert "--asymmetric" in caught.value.message
     assert "autoawq" in caught.value.message
-    with pytest.raises(QuantizeError, match="--calibration needs"):
+    with pytest.raises(QuantizeError, match="--calibration requires"):
         quantized(llama, tmp_path / "out", "fp8", calibration="some.txt")
 
 

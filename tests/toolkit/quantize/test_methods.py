@@ -102,7 +102,7 @@ def test_text_that_judges_is_refused_for_calibration(tmp_path: Path) -> None:
     [
         ("a.jsonl", '{"text": "fine"}\n{"words": 1}\n', r"a\.jsonl:2: "),
         ("a.jsonl", "{", r"a\.jsonl:1: "),
-        ("a.txt", "\n\n", "holds no texts"),
+        ("a.txt", "\n\n", "does not contain texts"),
     ],
 )
 def test_bad_calibration_files(tmp_path: Path, name: str, content: str, message: str) -> None:

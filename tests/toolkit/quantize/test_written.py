@@ -104,7 +104,7 @@ def cut(tensors: Tensors) -> None:
     ("damage", "message", "smooths"),
     [
         (lose, "lacks model.embed_tokens.weight", True),
-        (invent, "holds, beyond the source, model.layers.1.mlp.up_proj.weight", True),
+        (invent, "contains, in addition to the source, model.layers.1.mlp.up_proj.weight", True),
         (change, "model.embed_tokens.weight was not quantized, and differs", True),
         (round_further, r"embed_tokens.weight was not quantized, and is torch.float16", False),
         (change_a_sign_of_zero, "model.zeros was not quantized, and differs", False),
@@ -138,7 +138,9 @@ def test_a_graph_without_all_of_its_weights_is_refused_by_name(tmp_path: Path) -
     assert files_of(folder / "model.onnx") == [folder / "model.onnx", data]
     check_graphs(tmp_path, ["encoder"])
     data.write_bytes(data.read_bytes()[:-1])
-    with pytest.raises(QuantizeError, match=r"lacks the weight some\.weight: weights\.bin ends"):
+    with pytest.raises(
+        QuantizeError, match=r"does not contain the weight some\.weight: weights\.bin ends"
+    ):
         check_graphs(tmp_path, ["encoder"])
     data.unlink()
     with pytest.raises(QuantizeError, match=r"weights\.bin is not beside it"):

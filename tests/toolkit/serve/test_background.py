@@ -65,7 +65,7 @@ def service(code: str, port: int, processes: list[subprocess.Popen[bytes]], logs
 def test_a_start_that_fails_has_the_service_s_own_error(tmp_path: Path) -> None:
     said: list[str] = []
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ServeError, match="holds no models") as failed:
+    with pytest.raises(ServeError, match="does not contain models") as failed:
         start_service([str(tmp_path / "empty"), "--port", str(free_port())], said.append)
     assert failed.value.hint == "build it first: toolkit build-repo"
     assert failed.value.exit_code == 1

@@ -172,7 +172,7 @@ def test_a_process_that_is_stopped_is_dead(service: Service) -> None:
     [old] = service.pids("echo-embedding.encoder")
     psutil.Process(old).suspend()
     service.check_until("echo-embedding.encoder is served again")
-    assert "no answer and no work" in service.said[0]
+    assert "it did not answer or compute" in service.said[0]
     assert service.embed("echo-embedding", "a") == 2
     assert untouched(service, "echo-embedding.encoder") == others
     assert not alive(psutil.Process(old))

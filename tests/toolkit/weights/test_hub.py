@@ -87,7 +87,7 @@ def test_a_model_comes_without_pickles_and_is_kept(web: Web, environment: dict[s
 def test_pickles_only_when_they_are_allowed(web: Web, environment: dict[str, str]) -> None:
     serve_model(web, "org/name", {"config.json": b"{}", "pytorch_model.bin": b"pickle"})
     told = fetch(environment)
-    assert "pickles only (pytorch_model.bin)" in told["error"]
+    assert "only as pickles (pytorch_model.bin)" in told["error"]
     assert "--allow-pickle" in told["hint"]
     assert "pytorch_model.bin" in fetch(environment, "", "pickle")["names"]
 
@@ -106,17 +106,17 @@ def test_a_corrupted_file_is_not_taken(
 
 def test_names_that_leave_the_folder_are_refused(web: Web, environment: dict[str, str]) -> None:
     serve_model(web, "org/name", FILES | {"../../evil.json": b"{}"})
-    assert "leaves its folder" in fetch(environment)["error"]
+    assert "is outside its folder" in fetch(environment)["error"]
 
 
 def test_what_is_not_there_is_said(web: Web, environment: dict[str, str]) -> None:
     told = fetch(environment)
     assert told["error"] == (
-        "hf:org/name cannot be downloaded: there is no such repository, or it is private"
+        "hf:org/name cannot be downloaded: the repository does not exist or is private"
     )
     assert "HF_TOKEN" in told["hint"]
     serve_model(web, "org/name", {"README.md": b"words"})
-    assert fetch(environment)["error"] == "hf:org/name holds no weights"
+    assert fetch(environment)["error"] == "hf:org/name does not contain weights"
 
 
 def test_a_plan_needs_the_config_alone(

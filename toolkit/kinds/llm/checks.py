@@ -43,7 +43,7 @@ def _engine_group(entry: LlmEntry) -> Iterator[FieldFinding]:
             "use data_parallel_size or tensor_parallel_size in engine_args",
         )
     if groups[0].device == "cpu":
-        yield ("instances", 0, "device"), "the engine runs where its vLLM does", "leave it out"
+        yield ("instances", 0, "device"), "the engine runs on the device of its vLLM", "omit it"
 
 
 def _entry_findings(entry: LlmEntry, around: Surroundings) -> Iterator[FieldFinding]:
@@ -65,7 +65,7 @@ def _entry_findings(entry: LlmEntry, around: Surroundings) -> Iterator[FieldFind
         yield from source_findings(adapter.source, adapter.revision, place, around)
     # `priority` sets the policy itself
     if entry.priority and entry.engine_args.get("scheduling_policy", "priority") != "priority":
-        hint = "leave out one of them"
+        hint = "omit one of them"
         yield ("priority",), "contradicts scheduling_policy in engine_args", hint
 
 
@@ -88,7 +88,7 @@ def _template_findings(path: str, around: Surroundings) -> Iterator[FieldFinding
 
     if not (around.folder / path).is_file():
         hint = f"paths are relative to the folder of {around.file}"
-        yield ("chat_template",), f"there is no file {path}", hint
+        yield ("chat_template",), f"the file {path} does not exist", hint
     elif problem := problem_of(around.folder / path):
         yield ("chat_template",), f"{path}{problem}", "correct the chat template"
 
@@ -129,7 +129,7 @@ def _platform(arguments: Mapping[str, object], *, gpu: bool) -> Iterator[FieldFi
         text = f"is {size}; it must be a multiple of {unit} on a {'GPU' if gpu else 'CPU'}"
         yield ("block_size",), text, f"set it to {-(-size // unit) * unit}, or leave it out"
     if not gpu and arguments.get("enable_sleep_mode") is True:
-        yield ("enable_sleep_mode",), "needs a GPU", "leave it out"
+        yield ("enable_sleep_mode",), "needs a GPU", "omit it"
     draft = arguments.get("speculative_config")
     if not gpu and isinstance(draft, Mapping) and draft.get("method") == "suffix":
         place = ("speculative_config", "method")
@@ -145,22 +145,26 @@ def _ours(arguments: Mapping[str, object]) -> Iterator[FieldFinding]:
     backend = structured.get("backend") if isinstance(structured, Mapping) else None
     if backend not in (None, "xgrammar"):
         place = ("structured_outputs_config", "backend")
-        yield place, f"is '{backend}'; only xgrammar compiles grammars", "leave it out"
+        yield place, f"is '{backend}'; only xgrammar compiles grammars", "omit it"
     scheduler = arguments.get("scheduler_cls")
     if isinstance(scheduler, str) and not scheduler.startswith("vllm."):
         text = f"is '{scheduler}'; only vLLM's own schedulers support structured output"
-        yield ("scheduler_cls",), text, "leave it out"
+        yield ("scheduler_cls",), text, "omit it"
     for name, value in (("runner", "pooling"), ("task", "embed"), ("task", "classify")):
         if arguments.get(name) == value:
             others = [kind for kind, each in INTERFACES.items() if each.answer in _NUMBERS]
             names = " or ".join(f"`kind: {kind}`" for kind in others)
-            hint = f"write {names} for a model that does not write text"
-            yield (name,), f"is '{value}', and kind `llm` is for models that write text", hint
+            hint = f"write {names} for a model that does not generate text"
+            yield (name,), f"is '{value}', but kind `llm` is for models that generate text", hint
     if arguments.get("config_format") == "mistral":
         yield (
             ("config_format",),
             "is mistral, and weights are built with a config.json",
-            "leave it out",
+            "omit it",
         )
     if arguments.get("skip_tokenizer_init") is True:
-        yield ("skip_tokenizer_init",), "is true, and replies are decoded here", "leave it out"
+        yield (
+            ("skip_tokenizer_init",),
+            "is true, but the toolkit's engine decodes replies",
+            "omit it",
+        )

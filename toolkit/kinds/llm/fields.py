@@ -24,15 +24,20 @@ class Adapter(Strict):
     """A LoRA adapter, served as a model of its own name on its model's engine."""
 
     source: SourceText = Field(
-        description="A folder with `adapter_config.json` and `adapter_model.safetensors`; as "
-        "`source` of a model."
+        description="A folder with `adapter_config.json` and `adapter_model.safetensors`; same "
+        "format as `source` of a model."
     )
-    revision: str | None = Field(default=None, description="As `revision` of a model.")
+    revision: str | None = Field(
+        default=None, description="Revision of the source; same format as `revision` of a model."
+    )
     digest: str | None = Field(
-        default=None, pattern=r"^sha256:[0-9a-f]{64}$", description="As `digest` of a model."
+        default=None,
+        pattern=r"^sha256:[0-9a-f]{64}$",
+        description="Digest of the weights; same format as `digest` of a model.",
     )
     aliases: Many[Alias] = Field(
-        default=(), description="Further names that clients may ask for, as for a model."
+        default=(),
+        description="Further names that clients can use; same format as `aliases` of a model.",
     )
 
     @property
@@ -49,18 +54,21 @@ class LlmEntry(SourcedEntry):
 
     kind: Literal["llm"] = Field(description="A language model.")
     context_length: int = Field(
-        ge=16, description="Tokens of prompt and answer together, at most the model's maximum."
+        ge=16,
+        description="Context length: tokens of prompt and answer together, at most the model's"
+        " maximum.",
     )
     engine: Literal["vllm", "tensorrt-llm"] = Field(
         default="vllm",
-        description="What runs it. `tensorrt-llm` needs a `-trtllm` target: NVIDIA's image on a "
-        "GPU. It has no tools, grammars or log probabilities.",
+        description="Engine that runs the model. `tensorrt-llm` requires a `-trtllm` target, "
+        "which is NVIDIA's image on a GPU. It does not support tools, grammars or log"
+        " probabilities.",
     )
     engine_args: dict[str, Any] = Field(
         default={},
         description="Arguments of the engine by name. For vLLM those of AsyncEngineArgs, for "
         "example `dtype` or "
-        "`max_num_seqs`; names that the target's vLLM does not know are refused. `model` and "
+        "`max_num_seqs`; names that the target's vLLM does not have are refused. `model` and "
         "`max_model_len` are set from `source` and `context_length`; on a CPU `enforce_eager`, "
         "`max_num_seqs` (16) and `kv_cache_memory_bytes` have defaults.",
     )
@@ -80,28 +88,31 @@ class LlmEntry(SourcedEntry):
         description="A Jinja file, relative to this one, that replaces the model's own template.",
     )
     adapters: dict[Name, Adapter] = Field(
-        default={}, description="LoRA adapters by the name under which clients ask for them."
+        default={}, description="LoRA adapters by the name that clients use."
     )
     priority: bool = Field(
         default=False,
-        description="Whether requests' `priority` orders the engine's queue; the lowest number "
-        "goes first.",
+        description="Whether the `priority` of requests orders the engine's queue; the lowest "
+        "number runs first.",
     )
     tool_parser: Name | None = Field(
-        default=None, description="How the model writes tool calls; default: by its template."
+        default=None,
+        description="Parser for the model's tool calls. Default: detected from its template.",
     )
     reasoning_parser: Name | None = Field(
-        default=None, description="How the model marks its reasoning; default: by its template."
+        default=None,
+        description="Parser for the model's reasoning. Default: detected from its template.",
     )
     fim: Annotated[str, AfterValidator(_is_layout)] | Literal[False] | None = Field(
         default=None,
         description="How the model was trained to fill in the middle, for completions with a "
-        "`suffix`: `<a>{prefix}<b>{suffix}<c>` with the model's own marks. `false`: not at all; "
-        "default: by the tokenizer's special tokens.",
+        "`suffix`: `<a>{prefix}<b>{suffix}<c>` with the model's own markers. `false`: not"
+        " supported. "
+        "Default: detected from the tokenizer's special tokens.",
     )
     grammars: GrammarBounds = Field(
         default=GrammarBounds(),
-        description="Limits of grammars and schemas in requests.",
+        description="Limits for grammars and schemas in requests.",
     )
     parts: dict[Literal["prompt"], Part] = Field(
         default={}, description="Settings of the step `prompt`."

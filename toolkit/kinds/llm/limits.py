@@ -84,7 +84,7 @@ def _check_quantization(asked: object, has: object) -> None:
     if _family(method) in _NEED_QUANTIZED - {_family(asked)}:
         raise ConvertError(
             f"is '{asked}', and the weights are quantized with '{method}'",
-            hint="leave it out",
+            hint="omit it",
             field=_QUANTIZATION,
         )
 

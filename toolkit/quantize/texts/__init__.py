@@ -42,14 +42,16 @@ def load_calibration(chosen: str | None, evaluation: Sequence[str]) -> Calibrati
     Raises QuantizeError when it cannot be read, is empty, or shares text with `evaluation`.
     """
     if chosen is None:
-        return Calibration(_shipped(), "shipped with triton-toolkit, and Python's own help")
+        return Calibration(_shipped(), "texts of triton-toolkit, and Python's own help")
     samples = _from_hub(chosen[3:]) if chosen.startswith("hf:") else _from_file(Path(chosen))
     if not samples:
-        raise QuantizeError(f"{chosen} holds no texts", hint="one passage per paragraph or line")
+        raise QuantizeError(
+            f"{chosen} does not contain texts", hint="write one passage per paragraph or line"
+        )
     if shared := _shared(samples, evaluation):
         raise QuantizeError(
-            f"{chosen} holds text that the result is judged by: “{shared} …”",
-            hint="calibrate on other text, or judge by another file with --evaluation",
+            f"{chosen} contains text that is also used to measure the quality: “{shared} …”",
+            hint="calibrate with other text, or measure with another file: --evaluation",
         )
     return Calibration(samples, chosen)
 
@@ -61,7 +63,9 @@ def load_evaluation(chosen: Path | None) -> list[str]:
         return [passage.strip() for passage in text.split("\n---\n")]
     passages = [sample for sample in _from_file(chosen) if isinstance(sample, str)]
     if not passages:
-        raise QuantizeError(f"{chosen} holds no passages", hint="one passage per paragraph")
+        raise QuantizeError(
+            f"{chosen} does not contain passages", hint="write one passage per paragraph"
+        )
     return passages
 
 

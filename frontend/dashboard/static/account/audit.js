@@ -14,11 +14,11 @@ function line(record) {
 }
 
 export async function showAudit(after = "") {
-  const page = await call("GET", `/me/audit?limit=200${after ? `&after=${encodeURIComponent(after)}` : ""}`);
+  const page = await call("GET", `/me/audit?limit=20${after ? `&after=${encodeURIComponent(after)}` : ""}`);
   // reads of this page itself are records as well, without a model
   rows.push(...page.data.filter((record) => record.model).map(line));
   if (!rows.length && !page.has_more) {
-    byId("audit").replaceChildren(empty("No record of a request to a model. What is kept of your requests, and for how long, is decided by your group's policy."));
+    byId("audit").replaceChildren(empty("There are no records of your requests yet. The policy of your group decides what is kept about your requests, and for how long."));
     return;
   }
   const more = page.has_more ? [action("Show more", "records", () => showAudit(page.next_after))] : [];

@@ -14,13 +14,13 @@ function scope(key) {
   if (key.models) parts.push(`models ${key.models.join(", ")}`);
   if (key.endpoints) parts.push(`routes ${key.endpoints.join(", ")}`);
   if (key.networks) parts.push(`from ${key.networks.join(", ")}`);
-  return parts.join("; ") || "all that you may do";
+  return parts.join("; ") || "everything that you may do";
 }
 
 function actions(key) {
   const label = key.name || key.id;
   const rotate = action("Rotate", label, async () => {
-    if (!(await confirmed(`Rotate the key '${label}'? The text until now works for 24 hours more.`))) return;
+    if (!(await confirmed(`Rotate the key '${label}'? The old key stays valid for 24 hours.`))) return;
     show((await call("POST", `/me/keys/${key.id}/rotate`, {})).key);
     await showKeys();
   });
@@ -36,16 +36,16 @@ function actions(key) {
 export async function showKeys() {
   const { rows: keys } = await pages("/me/keys");
   const rows = keys.map((key) => [
-    element("span", {}, key.name || "without a name", element("br"), element("code", { textContent: key.id })),
+    element("span", {}, key.name || "without a name", element("br"), element("code", { textContent: key.id }), key.disabled ? element("b", { textContent: " disabled" }) : ""),
     scope(key),
-    key.disabled ? "disabled" : moment(key.last_used_at),
+    moment(key.last_used_at),
     moment(key.expires_at),
     actions(key),
   ]);
   byId("keys").replaceChildren(
     keys.length
       ? table("Table of keys", ["Key", "Limited to", "Last used", "Expires", "Actions"], rows)
-      : empty("You have no key yet. Programs need one; the form below makes it."),
+      : empty("You have no key yet. Programs need a key; create one with the form below."),
   );
   return new Map(keys.map((key) => [key.id, key.name || key.id]));
 }

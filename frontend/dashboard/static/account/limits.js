@@ -22,7 +22,7 @@ export async function showCredits() {
   const { data } = await call("GET", "/me/credits");
   const heads = ["Credits", "Plan", "Balance", { text: "Spent this month (UTC)", number: true }, "Renews"];
   byId("credits").replaceChildren(
-    data.length ? table("Table of credits", heads, data.map(holding)) : empty("You have no plan and no credits: only the limits below count."),
+    data.length ? table("Table of credits", heads, data.map(holding)) : empty("You have no plan and no credits; only the limits below apply."),
   );
 }
 
@@ -37,7 +37,7 @@ export async function showLimits() {
     return [what, HOLDERS[one.scope_kind] ?? "This key", element("span", {}, bar, used), moment(Date.parse(one.resets_at) / 1000)];
   });
   byId("quotas").replaceChildren(
-    data.length ? table("Table of limits", ["Limit", "Counts for", "Used", "Resets"], rows) : empty("No limit is set for you."),
+    data.length ? table("Table of limits", ["Limit", "Counts for", "Used", "Resets"], rows) : empty("You have no limits."),
   );
 }
 
@@ -48,7 +48,7 @@ export async function showRequests() {
     return [what, one.reason, one.status, one.note ?? ""];
   });
   byId("asked").replaceChildren(
-    rows.length ? table("Table of requests for more", ["Asked for", "Reason", "State", "Answer"], shown) : empty("You have not asked for more yet."),
+    rows.length ? table("Table of requests for higher limits", ["Asked for", "Reason", "State", "Answer"], shown) : empty("You have not requested a higher limit yet."),
   );
 }
 

@@ -5,8 +5,8 @@ import { byId, fail, onSubmit } from "../playground/dom.js";
 export async function showFactor() {
   const { enabled, recovery_codes_left: left } = await call("GET", "/me/second-factor");
   byId("factor-state").textContent = enabled
-    ? `On: the app's code is asked for after the password. ${left} recovery codes are left.`
-    : "Off: the password alone signs you in.";
+    ? `On: signing in requires a code of the app after the password. ${left} recovery codes are left.`
+    : "Off: signing in requires only the password.";
   byId("factor-start").hidden = enabled;
   byId("factor-remove").hidden = !enabled;
   byId("factor-confirm").hidden = true;

@@ -11,8 +11,8 @@ function where(one) {
   const browser = first(BROWSERS, one.user_agent);
   const system = first(SYSTEMS, one.user_agent);
   const name = browser && system ? `${browser} on ${system}` : browser ?? one.user_agent.slice(0, 40);
-  const small = element("small", { textContent: one.address ? `from ${one.address}` : "address not known" });
-  return element("span", { title: one.user_agent }, name || "Browser not known", element("br"), small);
+  const small = element("small", { textContent: one.address ? `from ${one.address}` : "unknown address" });
+  return element("span", { title: one.user_agent }, name || "Unknown browser", element("br"), small);
 }
 
 function ending(one) {
@@ -27,7 +27,7 @@ export async function showSessions() {
   const { data } = await call("GET", "/me/sessions");
   const rows = data.map((one) => [where(one), moment(one.created_at), moment(one.last_used_at), moment(one.expires_at), ending(one)]);
   byId("sessions").replaceChildren(
-    data.length ? table("Table of sessions", ["Browser", "Signed in", "Last used", "Ends at the latest", "Actions"], rows) : empty("Nobody is signed in to this account with a browser."),
+    data.length ? table("Table of sessions", ["Browser", "Signed in", "Last used", "Ends at the latest", "Actions"], rows) : empty("This account has no browser sessions."),
   );
   const others = data.filter((one) => !one.current).length;
   byId("end-others").hidden = !others;
@@ -35,7 +35,7 @@ export async function showSessions() {
 }
 
 byId("end-others").addEventListener("click", async () => {
-  if (!(await confirmed("End all other sessions? They have to sign in again. Keys are not touched."))) return;
+  if (!(await confirmed("End all other sessions? They must sign in again. Keys stay valid."))) return;
   const { ended } = await call("POST", "/me/sessions/end-others");
   byId("sessions-note").textContent = `${counted(ended, "session")} ended.`;
   await showSessions();

@@ -1,4 +1,5 @@
 // Usage by hour, day or month, split by model or key. Sums are those of the API, never of the page.
+import { get } from "../playground/api.js";
 import { byId, element, fail } from "../playground/dom.js";
 import { SERIES, chart } from "./chart.js";
 import { count, counted, empty, pages, table, zone } from "./parts.js";
@@ -71,6 +72,27 @@ function exported() {
   byId("export").href = `/me/usage?${asked}`;
 }
 
+// Every row as one file: an answer has 20,000 of them at most, and says where the next one begins.
+async function download(path) {
+  const parts = [];
+  let after = "";
+  do {
+    const response = await get(`${path}${after && `&after=${after}`}`);
+    const text = await response.text();
+    parts.push(parts.length ? text.slice(text.indexOf("\n") + 1) : text);
+    after = response.headers.get("x-next-after");
+  } while (after);
+  const url = URL.createObjectURL(new Blob(parts, { type: "text/csv" }));
+  element("a", { href: url, download: "usage.csv" }).click();
+  setTimeout(() => URL.revokeObjectURL(url), 60_000);
+}
+
+byId("export").addEventListener("click", async (event) => {
+  event.preventDefault();
+  fail(null);
+  await download(byId("export").href).catch(fail);
+});
+
 let newest = 0;
 
 export async function showUsage(names) {
@@ -84,7 +106,7 @@ export async function showUsage(names) {
   byId("totals").textContent = `${counted(totals.requests, "request")}, ${counted(totals.prompt_tokens, "prompt token")}, ${counted(totals.completion_tokens, "completion token")}; days of ${zone}`;
   byId("totals").dataset.tokens = totals.prompt_tokens + totals.completion_tokens;
   if (!rows.length) {
-    byId("usage").replaceChildren(empty("No request in this range. Usage is written when a request has ended."));
+    byId("usage").replaceChildren(empty("There are no requests in this range. Usage is written when a request has ended."));
     return;
   }
   const { starts, series } = split(rows, by, names, MEASURES[measure]);
@@ -96,10 +118,10 @@ export async function showUsage(names) {
   const details = element("details", {}, element("summary", { textContent: `Every ${interval}` }), table("Table of usage by time", [interval, by === "model" ? "Model" : "Key", ...HEADS], each));
   const sums = summed(rows, by, names).map(([name, values]) => [name, ...numbers(values)]);
   if (sums.length > 1) sums.push(["All", ...numbers(all)]);
-  const note = cut ? [empty("The range has more rows than a page shows; the sums of all are above, and the CSV has every row.")] : [];
+  const note = cut ? [empty("The range has more rows than this page shows. The totals above include all rows, and the CSV file contains all rows.")] : [];
   byId("usage").replaceChildren(shown, table("Table of usage", [by === "model" ? "Model" : "Key", ...HEADS], sums), details, ...note);
   // the tables say the same and do not wait for the picture; of an older choice, it is not in the page any more
-  const drawn = chart({ title: heading, unit: measure, labels, series, width }).catch((error) => empty(`There is no chart: ${error.message}`));
+  const drawn = chart({ title: heading, unit: measure, labels, series, width }).catch((error) => empty(`The chart cannot be drawn: ${error.message}`));
   drawn.then((picture) => shown.replaceWith(picture));
 }
 

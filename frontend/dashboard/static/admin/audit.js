@@ -18,7 +18,7 @@ async function inspect(row, of) {
   const saved = (one.artifacts ?? []).map((each) => element("p", {}, element("a", { href: `/admin/audit/artifacts/${each.sha256}`, textContent: `${each.media_type}, ${bytes(each.size_bytes)}` }), quiet(each.sha256)));
   const shown = new Set(["id", "object", "at", "request", "answer", "artifacts", "user_id", "status", "model", "digest", "level"]);
   const rest = Object.entries(one).filter(([name, value]) => !shown.has(name) && value !== null && value !== "");
-  const level = { full: "full", metadata: "metadata: its policy keeps no texts", none: "nothing" }[one.level] ?? one.level;
+  const level = { full: "full", metadata: "metadata: the policy does not keep texts", none: "nothing" }[one.level] ?? one.level;
   await details(
     `Record ${one.id}`,
     facts([
@@ -43,7 +43,7 @@ const audit = list({
   ],
   heads: ["When", "User", "Request", "Model", "Status", { text: "Tokens", number: true }, { text: "First token", number: true }, { text: "Took", number: true }],
   lookups: { users: (one) => one.user_id },
-  none: "The audit has no record yet. It is written for each request of a caller, unless the policy of its group is 'none'.",
+  none: "There are no audit records yet. Each request of a caller is recorded, unless the policy of its group is 'none'.",
   row: (one, of) => [
     button(moment(one.at).textContent, () => inspect(one, of), { tone: "link", label: `Record ${one.id}, ${moment(one.at).textContent}` }),
     of.users(one.user_id), [`${one.method ?? ""} ${one.route ?? one.path ?? ""}`.trim() || "–", quiet(one.error ?? "")], one.model || "–", badge(String(one.status), tone(one.status)),

@@ -4,8 +4,8 @@ import { tool } from "./list.js";
 import { ask } from "./forms.js";
 
 const NAMES = {
-  store: "Kept in", mode: "Used", scope: "Answers are shared by one", ttl_s: "Kept for at most", price: "Part of the tokens that a cached answer costs", entries: "Answers", size_bytes: "Size", max_bytes: "Largest size", hits: "Sent again", misses: "Not found", bypasses: "Not asked", stored: "Stored",
-  evictions: "Removed for room", too_large: "Too large to store", damaged: "Damaged", failures: "Failures of the store", groups: "Groups with rules of their own", hit_rate: "Hit rate",
+  store: "Kept in", mode: "Used", scope: "Answers are shared within one", ttl_s: "Kept for at most", price: "Fraction of its tokens that a cached answer costs", entries: "Answers", size_bytes: "Size", max_bytes: "Largest size", hits: "Sent again", misses: "Not found", bypasses: "Not asked", stored: "Stored",
+  evictions: "Removed to make room", too_large: "Too large to store", damaged: "Damaged", failures: "Failures of the store", groups: "Groups with different settings", hit_rate: "Hit rate",
 };
 
 function value(name, one) {
@@ -19,7 +19,7 @@ function value(name, one) {
 async function show() {
   const now = await call("GET", "/admin/cache");
   if (!now.enabled) {
-    byId("view").replaceChildren(empty("The cache is off: every request is answered by a model. The settings that begin with 'cache' switch it on."));
+    byId("view").replaceChildren(empty("The cache is off: models answer all requests. To turn it on, use the settings that begin with 'cache'."));
     return false;
   }
   const pairs = Object.entries(now).filter(([name]) => !["object", "enabled"].includes(name));
@@ -29,11 +29,11 @@ async function show() {
 
 async function purge() {
   const fields = [
-    { name: "model", label: "Of the model", hint: "Empty: of all models." },
-    { name: "owner", label: "Of", hint: "Such as user:ID or group:ID. Empty: of everybody." },
+    { name: "model", label: "Of the model", hint: "Empty: all models." },
+    { name: "owner", label: "Of", hint: "Such as user:ID or group:ID. Empty: all owners." },
   ];
   const run = ({ model, owner }) => call("POST", "/admin/cache/purge", { model: model || null, owner: owner || null });
-  const about = "The stored answers are lost, also in the other gateway processes; a model answers the next requests. This cannot be undone.";
+  const about = "The stored answers of all gateway processes are deleted; models answer the next requests. This cannot be undone.";
   const done = await ask({ title: "Empty the cache?", about, fields, verb: "Delete the answers", danger: true, run });
   if (!done) return;
   await show();

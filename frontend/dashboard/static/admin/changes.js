@@ -19,9 +19,12 @@ function differences(one) {
   return rows;
 }
 
+// Credits and prices are stored in millionths; what is empty says nothing.
+const shown = ([name, value]) => (name.endsWith("_micro") ? `${name.slice(0, -6)}: ${value / 1e6}` : `${name}: ${text(value)}`).replaceAll("_", " ");
+
 const summary = (one) => {
-  const rows = Object.entries(one.details ?? {});
-  return rows.length ? rows.map(([name, value]) => `${name}: ${text(value)}`).join(", ") : "–";
+  const rows = Object.entries(one.details ?? {}).filter(([, value]) => value !== "" && value !== null);
+  return rows.length ? rows.map(shown).join(", ") : "–";
 };
 
 const inspect = (one) => {
@@ -32,7 +35,7 @@ const inspect = (one) => {
       ["When", moment(one.at)], ["By", [one.actor_name, quiet(one.actor_id)]], ["Of", [one.target_kind, " ", code(one.target_id)]], ["Details", summary(one)],
       ["From", one.address || "–"], ["Request id", one.request_id ? code(one.request_id) : "–"],
     ]),
-    rows.length ? table("Values before and after", ["Value", "Before", "After"], rows) : element("p", { className: "quiet", textContent: "It changed no stored value that is shown." }),
+    rows.length ? table("Values before and after", ["Value", "Before", "After"], rows) : element("p", { className: "quiet", textContent: "This change has no stored values that can be shown." }),
   );
 };
 
@@ -44,8 +47,8 @@ async function undo(one, again) {
   const stale = Object.entries(expected).filter(([name, value]) => JSON.stringify(now[name]) !== JSON.stringify(value)).map(([name]) => name);
   const about = [
     lines.length ? `${lines.join("; ")}.` : `It sends ${method} ${path}.`,
-    stale.length ? `Careful: ${stale.join(", ")} changed again since.` : "",
-    "Undoing is a change of its own in this history.",
+    stale.length ? `Caution: ${stale.join(", ")} changed again since then.` : "",
+    "Undoing it adds a change to this history.",
   ].filter(Boolean).join(" ");
   if (await ask({ title: `Undo ${one.action}?`, about, fields: [], verb: "Undo", run: () => call(method, path, body ?? undefined) })) await again("Undone.");
 }
@@ -55,12 +58,12 @@ const changes = list({
   path: "/admin/events",
   fixed: { order: "newest" },
   filters: [
-    { name: "search", label: "Search", placeholder: "who, or what was done" }, { name: "target_id", label: "Id of what was changed", type: "text" },
+    { name: "search", label: "Search", placeholder: "user or action" }, { name: "target_id", label: "Id of what was changed", type: "text" },
     { name: "action", label: "Action", type: "text", placeholder: "users.edit" },
   ],
   heads: ["When", "By", "Action", "Of", "Details"],
   lookups: { users: (one) => (one.target_kind === "user" ? one.target_id : null) },
-  none: "Nothing was changed yet.",
+  none: "There are no changes yet.",
   row: (one, of) => [
     button(moment(one.at).textContent, () => inspect(one), { tone: "link", label: `${one.action}, ${moment(one.at).textContent}` }),
     one.actor_name, one.action, [one.target_kind === "user" ? of.users(one.target_id) : code(one.target_id), quiet(one.target_kind)], summary(one),

@@ -30,7 +30,7 @@ const HOLDERS = { user: "users", group: "groups", organisation: "organisations" 
 // Two fields: what kind of holder, and which one by its name.
 export const holderFields = (kinds = ["user", "group", "organisation"]) => [
   { name: "scope_kind", label: "For a", type: "select", value: kinds[0], options: kinds.map((one) => [one, one]) },
-  { name: "scope_id", label: "Name", type: "lookup", required: true, hint: "Begin to type: names that match are offered. An id is accepted, too.", kind: (form) => HOLDERS[form.elements.scope_kind.value] },
+  { name: "scope_id", label: "Name", type: "lookup", required: true, hint: "Type the start of a name to get suggestions. You can also enter an id.", kind: (form) => HOLDERS[form.elements.scope_kind.value] },
 ];
 
 export const holderKind = (kind) => HOLDERS[kind];

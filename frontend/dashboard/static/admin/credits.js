@@ -11,7 +11,7 @@ const NAMES = { available: "Available", reserved: "Reserved by running requests"
 async function showBalance(holder, name) {
   const found = await call("GET", `/admin/credits?scope_kind=${holder.scope_kind}&scope_id=${encodeURIComponent(holder.scope_id)}`);
   const numbers = Object.entries(found).filter(([, value]) => typeof value === "number");
-  balance.replaceChildren(element("h2", { textContent: `Credits of ${name}` }), numbers.length ? facts(numbers.map(([key, value]) => [NAMES[key] ?? key, `${count(value)} credits`])) : empty("No credits were ever granted here."));
+  balance.replaceChildren(element("h2", { textContent: `Credits of ${name}` }), numbers.length ? facts(numbers.map(([key, value]) => [NAMES[key] ?? key, `${count(value)} credits`])) : empty("No credits have been granted yet."));
 }
 
 const grants = list({
@@ -21,7 +21,7 @@ const grants = list({
   fixed: { action: "credits.grant", order: "newest" },
   lookups: Object.fromEntries(["user", "group", "organisation"].map((kind) => [holderKind(kind), (one) => (one.target_kind === kind ? one.target_id : null)])),
   heads: ["When", "To", { text: "Credits", number: true }, "Reason", "By"],
-  none: "No credits were granted yet. 'Grant credits' grants some, with a reason that the ledger keeps.",
+  none: "No credits have been granted yet. Grant some with 'Grant credits'; the ledger keeps the reason.",
   row: (one, of) => {
     const { credits_micro: micro, credits, note } = one.details;
     return [moment(one.at), [of[holderKind(one.target_kind)](one.target_id), quiet(one.target_kind)], count(credits ?? (micro === undefined ? null : micro / 1e6)), note || "–", one.actor_name];
@@ -30,7 +30,7 @@ const grants = list({
 
 await show(grants);
 byId("view").prepend(balance);
-balance.append(element("p", { className: "quiet", textContent: "'Show a balance' shows what a user, a group or an organisation has." }));
+balance.append(element("p", { className: "quiet", textContent: "'Show a balance' shows the credits of a user, a group or an organisation." }));
 tool("Show a balance", async () => {
   let holder = null;
   const run = async (values) => { holder = values; await showBalance(values, values.scope_id); };
@@ -38,7 +38,7 @@ tool("Show a balance", async () => {
 });
 tool("Grant credits", async () => {
   const fields = [
-    ...holderFields(), { name: "credits", label: "Credits", type: "number", min: "", step: "any", required: true, hint: "Below 0: taken back." },
+    ...holderFields(), { name: "credits", label: "Credits", type: "number", min: "", step: "any", required: true, hint: "A negative amount takes credits back." },
     { name: "note", label: "Reason", required: true, max: 500 },
   ];
   const made = await ask({ title: "Grant credits", fields, verb: "Grant", run: (values) => call("POST", "/admin/credits", values).then(() => values) });

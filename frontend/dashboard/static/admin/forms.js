@@ -95,7 +95,7 @@ async function resolve(kind, text) {
   const same = page.data.filter((one) => one.name === text || one.id === text);
   if (same.length === 1) return same[0].id;
   if (same.length > 1) throw new Error(`Several ${kind} have the name '${text}': enter the id.`);
-  throw new Error(`There is no '${text}' among the ${kind}: check the name.`);
+  throw new Error(`The ${kind} do not include '${text}': check the name.`);
 }
 
 const words = (text) => text.split(",").map((one) => one.trim()).filter(Boolean);

@@ -3,13 +3,13 @@ import { badge, button, call, count, may, moment, quiet } from "./ui.js";
 import { list, show, tool } from "./list.js";
 import { ask, changes, confirm } from "./forms.js";
 
-const LEVELS = [["", "as the settings say"], ["none", "nothing"], ["metadata", "metadata without any text"], ["full", "full, with prompts and answers"]];
+const LEVELS = [["", "the gateway's setting"], ["none", "nothing"], ["metadata", "metadata, without texts"], ["full", "full, with prompts and answers"]];
 
 const fields = (group = {}) => [
   { name: "name", label: "Name", value: group.name, required: true, max: 100 },
   { name: "weight", label: "Weight", type: "number", value: group.weight ?? 1, min: 1, max: 1000, required: true, hint: "The share in the scheduler, relative to other groups." },
   { name: "audit", label: "The audit keeps", type: "select", value: group.audit ?? "", options: LEVELS },
-  { name: "audit_days", label: "Days until audit records are removed", type: "number", value: group.audit_days, min: 1, hint: "Empty: as the settings say." },
+  { name: "audit_days", label: "Days until audit records are removed", type: "number", value: group.audit_days, min: 1, hint: "Empty: the gateway's setting." },
 ];
 
 const body = (values) => ({ ...values, audit: values.audit || null });
@@ -20,16 +20,16 @@ function actions(path, noun, edit) {
     button(one.disabled ? "Enable" : "Disable", async () => {
       const run = () => call("PATCH", `${path}/${one.id}`, { disabled: !one.disabled });
       if (one.disabled) await run();
-      else if (!(await confirm({ title: `Disable the ${noun} ${one.name}?`, lost: ["Every key of its users is refused until it is enabled again."], verb: "Disable", run }))) return;
+      else if (!(await confirm({ title: `Disable the ${noun} ${one.name}?`, lost: ["All keys of its users are refused until it is enabled again."], verb: "Disable", run }))) return;
       await again(`${one.disabled ? "Enabled" : "Disabled"} ${one.name}.`);
     }, { label: `${one.disabled ? "Enable" : "Disable"} ${one.name}` }),
     button("Delete", async () => {
       const lost = [`The ${noun} '${one.name}' with its limits and its credits.`];
       if (noun === "group" && may("users")) {
         const users = await call("GET", `/admin/users?group_id=${one.id}&limit=200`);
-        lost.push(users.data.length ? `${count(users.data.length)}${users.has_more ? " or more" : ""} users are in it: move them to another group first.` : "It has no users.");
+        lost.push(users.data.length ? `${count(users.data.length)}${users.has_more ? " or more" : ""} users belong to it: move them to another group first.` : "It has no users.");
       }
-      lost.push("Usage and audit records stay. This cannot be undone; 'Disable' can.");
+      lost.push("Usage and audit records are kept. This cannot be undone; 'Disable' can be undone.");
       const run = () => call("DELETE", `${path}/${one.id}`);
       if (await confirm({ title: `Delete the ${noun} ${one.name}?`, lost, verb: `Delete the ${noun}`, run })) await again(`Deleted ${one.name}.`);
     }, { label: `Delete ${one.name}`, tone: "danger" }),
@@ -42,10 +42,10 @@ const groups = list({
   filters: [{ name: "search", label: "Search", placeholder: "name or id" }],
   heads: ["Group", "Organisation", { text: "Weight", number: true }, "The audit keeps", "State", "Created"],
   lookups: { organisations: (one) => one.organisation_id },
-  none: "There is no group yet. The first user makes the group 'default'; 'New group' makes another one.",
+  none: "There are no groups yet. The group 'default' is created with the first user; create others with 'New group'.",
   row: (one, of) => [
     [one.name, quiet(one.id)], of.organisations(one.organisation_id), count(one.weight),
-    [one.audit ?? "as the settings say", quiet(one.audit_days ? `for ${one.audit_days} days` : "")], badge(one.disabled ? "disabled" : "enabled"), moment(one.created_at),
+    [one.audit ?? "the gateway's setting", quiet(one.audit_days ? `for ${one.audit_days} days` : "")], badge(one.disabled ? "disabled" : "enabled"), moment(one.created_at),
   ],
   actions: actions("/admin/groups", "group", async (one, again) => {
     const run = (values) => call("PATCH", `/admin/groups/${one.id}`, changes(body(values), one));
@@ -59,7 +59,7 @@ const organisations = list({
   label: "Table of organisations",
   path: "/admin/organisations",
   heads: ["Organisation", "State", "Created"],
-  none: "There is no organisation yet. The first group makes the organisation 'default'.",
+  none: "There are no organisations yet. The organisation 'default' is created with the first group.",
   row: (one) => [[one.name, quiet(one.id)], badge(one.disabled ? "disabled" : "enabled"), moment(one.created_at)],
   actions: actions("/admin/organisations", "organisation", async (one, again) => {
     const run = (values) => call("PATCH", `/admin/organisations/${one.id}`, changes(values, one));

@@ -17,7 +17,7 @@ async function unload(one, upstream, again) {
   const running = one.upstreams.filter((copy) => !upstream || copy.upstream === upstream).reduce((sum, copy) => sum + copy.running, 0);
   const lost = [
     `The model '${one.id}' at ${upstream ?? "every upstream"}: requests for it are refused until it is loaded again.`,
-    running ? `${count(running)} requests run; they end first.` : "No request of this gateway runs.",
+    running ? `${count(running)} requests are running; they end first.` : "This gateway runs no requests.",
   ];
   let done = null;
   const run = async () => { done = await call("POST", "/admin/models/unload", { model: one.id, upstream, wait_s: WAIT_S }); };
@@ -71,7 +71,7 @@ const models = list({
     { name: "upstream", label: "Upstream", type: "text", placeholder: "all" },
   ],
   heads: ["Model", "Kind", "State", "Upstreams", { text: "Size", number: true }, { text: "Running", number: true }, "Last request"],
-  none: "No upstream has a model. 'toolkit build-repo' makes a repository of models; an upstream is registered on the page Upstreams.",
+  none: "No upstream has a model. Build a model repository with 'toolkit build-repo', or register an upstream on the page Upstreams.",
   row: (one) => [
     [button(one.id, () => inspect(one), { tone: "link" }), quiet(one.aliases.length ? `also ${one.aliases.join(", ")}` : "")], one.kind ?? "–", state(one.state),
     one.upstreams.map((copy) => quiet(`${copy.upstream}: ${copy.state}${copy.error ? `, ${copy.error}` : ""}`)), bytes(one.size_bytes),
@@ -102,8 +102,8 @@ function shares(text) {
 
 const rules = (one = {}) => [
   { name: "sticky", label: "Stays at one model", type: "select", value: one.sticky ?? "user", options: [["user", "each user"], ["session", "each session (x-session-id)"]] },
-  { name: "max_error_percent", label: "Withdraw a model when more than so many percent fail", type: "number", value: one.max_error_percent ?? 10, min: 1, max: 100, required: true },
-  { name: "min_requests", label: "Requests of ten minutes before that is decided", type: "number", value: one.min_requests ?? 20, min: 1, max: 500, required: true },
+  { name: "max_error_percent", label: "Error rate in percent above which a model is withdrawn", type: "number", value: one.max_error_percent ?? 10, min: 1, max: 100, required: true },
+  { name: "min_requests", label: "Requests within ten minutes that are needed before the error rate counts", type: "number", value: one.min_requests ?? 20, min: 1, max: 500, required: true },
 ];
 
 // The models that can have a share: their own names, and each version where there are several.
@@ -117,24 +117,24 @@ async function candidates() {
 
 async function start(again) {
   const options = await candidates();
-  if (options.length < 2) throw new Error("A canary needs two models, or two versions of one: no upstream has them now.");
+  if (options.length < 2) throw new Error("A canary needs two models, or two versions of one, but no upstream has them now.");
   const fields = [
     { name: "model", label: "Name that clients ask for", required: true, max: 128, hint: "A model's name, an alias, or a new name." },
-    { name: "stable", label: "Stable model", type: "select", options, hint: "It stays whatever happens." },
+    { name: "stable", label: "Stable model", type: "select", options, hint: "It is never withdrawn." },
     { name: "trial", label: "Model on trial", type: "select", options, value: options[1][0] },
-    { name: "percent", label: "Share of the model on trial, in percent", type: "number", value: 10, min: 0, max: 100, step: "any", required: true, hint: "Of the users or sessions; the others get the stable model." },
+    { name: "percent", label: "Share of the model on trial, in percent", type: "number", value: 10, min: 0, max: 100, step: "any", required: true, hint: "Share of the users or sessions; the others get the stable model." },
     ...rules(),
   ];
   const run = ({ stable, trial, percent, ...values }) => {
-    if (stable === trial) throw new Error("The stable model and the one on trial are the same: choose another one.");
+    if (stable === trial) throw new Error("The stable model and the model on trial are the same: choose different models.");
     return call("POST", "/admin/canaries", { ...values, targets: [{ model: stable, percent: 100 - percent }, { model: trial, percent }] });
   };
-  if (await ask({ title: "New canary", fields, verb: "Create", run })) await again("Created the canary. 'End' takes it back, and so does 'Undo' on the page Changes.");
+  if (await ask({ title: "New canary", fields, verb: "Create", run })) await again("Created the canary. To remove it, use 'End', or 'Undo' on the page Changes.");
 }
 
 async function edit(one, again) {
   const fields = [
-    { name: "targets", label: "Models and their shares", type: "area", value: one.targets.map(shareLine).join("\n"), required: true, hint: "One per line: model, percent. The first one is stable; together they have 100 percent. One that was withdrawn gets requests again." },
+    { name: "targets", label: "Models and their shares", type: "area", value: one.targets.map(shareLine).join("\n"), required: true, hint: "One per line: model and percent, which add up to 100. The first one is the stable model. A withdrawn model gets requests again." },
     ...rules(one),
   ];
   const run = (values) => call("PATCH", `/admin/canaries/${one.id}`, { ...values, targets: shares(values.targets), revision: one.revision });
@@ -142,13 +142,13 @@ async function edit(one, again) {
 }
 
 async function promote(one, target, again) {
-  const lost = [`'${target.model}' gets all requests for '${one.model}'; the other models of the canary get none.`, "'Undo' on the page Changes gives the shares back."];
+  const lost = [`'${target.model}' gets all requests for '${one.model}'; the other models of the canary get none.`, "'Undo' on the page Changes restores the shares."];
   const run = () => call("POST", `/admin/canaries/${one.id}/promote`, { target: target.model });
   if (await confirm({ title: `Promote ${target.model}?`, lost, verb: "Promote", run })) await again(`${target.model} gets all requests for ${one.model}.`);
 }
 
 async function end(one, again) {
-  const lost = [`'${one.model}' leads to its own model again. 'Undo' on the page Changes makes the canary again.`];
+  const lost = [`'${one.model}' refers to its own model again. 'Undo' on the page Changes restores the canary.`];
   const run = () => call("DELETE", `/admin/canaries/${one.id}`);
   if (await confirm({ title: `End the canary of ${one.model}?`, lost, verb: "End", run })) await again(`The canary of ${one.model} has ended.`);
 }
@@ -160,7 +160,7 @@ const canaries = list({
   path: "/admin/canaries",
   heads: ["Name", "Shares", "Last ten minutes, at this gateway", "Stays at a model"],
   buttons: (again) => [button("New canary", () => start(again))],
-  none: "No name is shared by several models. 'New canary' lets another model, or another version, answer a part of the requests.",
+  none: "There are no canaries. With 'New canary', another model or version answers a part of the requests.",
   row: (one) => [one.model, lines(one, share), lines(one, seen), `each ${one.sticky}`],
   actions: (one, again) => [
     button("Edit", () => edit(one, again), { label: `Edit the canary of ${one.model}` }),

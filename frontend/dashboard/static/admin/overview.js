@@ -29,7 +29,7 @@ function showTiles(now) {
 async function showHour() {
   const { points, interval_s: interval } = await call("GET", "/admin/metrics/history");
   if (points.length < 2) {
-    parts.hour.replaceChildren(empty(`Charts begin with the second reading of the metrics. One is taken every ${interval} s.`));
+    parts.hour.replaceChildren(empty(`Charts are shown after the second reading of the metrics. The metrics are read every ${interval} s.`));
     return;
   }
   const of = (name, by) => points.map((point) => Object.values(point.models).reduce((sum, model) => sum + (model[name] ?? 0), 0) / by);
@@ -44,7 +44,7 @@ async function showHour() {
 }
 
 async function followHour() {
-  await showHour().catch((error) => parts.hour.replaceChildren(empty(`There is no chart: ${error.message}`)));
+  await showHour().catch((error) => parts.hour.replaceChildren(empty(`The chart cannot be drawn: ${error.message}`)));
   setTimeout(followHour, 30_000);
 }
 
@@ -53,7 +53,7 @@ function showAlerts(now) {
   const rows = now.alerts.map((one) =>
     element("li", { className: one.severity }, element("b", { textContent: one.summary }), " ", element("small", {}, `${one.name}, since `, moment(one.since))),
   );
-  parts.alerts.replaceChildren(rows.length ? element("ul", { className: "alerts" }, ...rows) : element("p", {}, badge("No alert holds", "good")));
+  parts.alerts.replaceChildren(rows.length ? element("ul", { className: "alerts" }, ...rows) : element("p", {}, badge("No active alerts", "good")));
 }
 
 function showModels(now) {
@@ -62,7 +62,7 @@ function showModels(now) {
     one.tokens_per_s ? `${count(Math.round(one.tokens_per_s))} tokens/s` : "–", duration(one.queue_wait_p95_s),
   ]);
   const numbers = ["Running", "Waiting", "First token", "Speed of one answer", "Queue wait (p95)"].map((text) => ({ text, number: true }));
-  parts.models.replaceChildren(rows.length ? table("Table of models", ["Model", "State", ...numbers], rows) : empty("No upstream serves a model yet. Load one on the page Models."));
+  parts.models.replaceChildren(rows.length ? table("Table of models", ["Model", "State", ...numbers], rows) : empty("No upstream serves a model yet. Load a model on the page Models."));
 }
 
 function showUpstreams(now) {
@@ -71,17 +71,17 @@ function showUpstreams(now) {
     return [one.name, one.engine, badge(one.state), count(one.running), count(one.models), broken.length ? badge(broken.join(", "), "bad") : "closed", one.error ?? "–"];
   });
   const heads = ["Upstream", "Engine", "State", { text: "Running", number: true }, { text: "Models", number: true }, "Breakers", "Last error"];
-  parts.upstreams.replaceChildren(rows.length ? table("Table of upstreams", heads, rows) : empty("No upstream is known. Register one on the page Upstreams."));
+  parts.upstreams.replaceChildren(rows.length ? table("Table of upstreams", heads, rows) : empty("There are no upstreams. Register one on the page Upstreams."));
 }
 
 async function showQueue(now) {
   if (!now.queue) {
-    parts.queue.replaceChildren(empty("Who waits is shown to roles with the permission 'usage'."));
+    parts.queue.replaceChildren(empty("Only roles with the permission 'usage' see who is waiting."));
     return;
   }
   const flows = now.queue.flows;
   if (!flows.length) {
-    parts.queue.replaceChildren(empty("Nobody waits. A user with requests in the queue or running is listed here with the share, the deficit and the position."));
+    parts.queue.replaceChildren(empty("The queue is empty. Users with waiting or running requests are listed here with their share, deficit and position."));
     return;
   }
   const of = await names("users", flows.map((one) => one.user_id));
@@ -102,7 +102,7 @@ function showGpus(now) {
     return [[one.upstream, quiet(one.gpu)], used, [bar, ` ${bytes(one.memory_used_bytes)} of ${bytes(one.memory_total_bytes)}`], one.power_w === undefined ? "–" : `${Math.round(one.power_w)} W`];
   });
   const heads = ["GPU", { text: "Busy", number: true }, { text: "Memory", number: true }, { text: "Power", number: true }];
-  parts.gpus.replaceChildren(rows.length ? table("Table of GPUs", heads, rows) : empty("No upstream reports a GPU. Triton reports them at its metrics address, which the setting 'metrics_urls' names."));
+  parts.gpus.replaceChildren(rows.length ? table("Table of GPUs", heads, rows) : empty("No upstream reports a GPU. Triton reports GPUs in its metrics; set their URL in the setting 'metrics_urls'."));
 }
 
 async function show(now) {
@@ -152,7 +152,7 @@ function later(text) {
 async function refused() {
   try {
     await show(await call("GET", "/admin/overview"));
-    later("not live: too many views are open");
+    later("not live: too many live views are open");
   } catch (error) {
     if (error.status === 401 || error.status === 403) live("ended", "bad");
     else later("the gateway does not answer");

@@ -16,11 +16,11 @@ const quotas = list({
   path,
   filters: [
     { name: "scope_kind", label: "For", options: [["", "all"], ["organisation", "organisations"], ["group", "groups"], ["user", "users"], ["key", "keys"]] },
-    { name: "scope_id", label: "Id of whom it is for", type: "text", placeholder: "all" },
+    { name: "scope_id", label: "Id of its subject", type: "text", placeholder: "all" },
   ],
   heads: ["For", "Limit", "Model", "Ends", "Created"],
   lookups: Object.fromEntries(["user", "group", "organisation"].map((kind) => [holderKind(kind), (one) => (one.scope_kind === kind ? one.scope_id : null)])),
-  none: "There is no quota: only plans and the setting 'default_tokens_per_month' limit users. 'New quota' makes one.",
+  none: "There are no quotas: only plans and the setting 'default_tokens_per_month' limit users. Create one with 'New quota'.",
   row: (one, of) => [
     [one.scope_kind === "key" ? code(one.scope_id) : of[holderKind(one.scope_kind)](one.scope_id), quiet(one.scope_kind)],
     what(one), one.model ?? "all", moment(one.expires_at), moment(one.created_at),
@@ -32,11 +32,11 @@ const quotas = list({
     }, { label: `Edit the quota of ${what(one)}` }),
     button("Reset", async () => {
       const run = () => call("POST", `${path}/${one.id}/reset`);
-      if (await confirm({ title: `Reset: ${what(one)}?`, lost: ["What was used in this period counts as 0 from now on.", "Usage reports stay. This cannot be undone."], verb: "Reset", run })) await again("Reset the quota.");
+      if (await confirm({ title: `Reset: ${what(one)}?`, lost: ["The used amount of this period is reset to 0.", "Usage reports are kept. This cannot be undone."], verb: "Reset", run })) await again("Reset the quota.");
     }, { label: `Reset the quota of ${what(one)}` }),
     button("Delete", async () => {
       const run = () => call("DELETE", `${path}/${one.id}`);
-      if (await confirm({ title: `Delete: ${what(one)}?`, lost: ["The limit: from now on only other limits apply."], verb: "Delete the quota", run })) await again("Deleted the quota.");
+      if (await confirm({ title: `Delete: ${what(one)}?`, lost: ["The limit; only other limits apply from now on."], verb: "Delete the quota", run })) await again("Deleted the quota.");
     }, { label: `Delete the quota of ${what(one)}`, tone: "danger" }),
   ],
 });
@@ -45,7 +45,7 @@ await show(quotas);
 tool("New quota", async () => {
   const fields = [
     ...holderFields(), { name: "measure", label: "Counts", type: "select", value: "tokens", options: MEASURES },
-    { name: "period", label: "In each", type: "select", value: "month", options: PERIODS },
+    { name: "period", label: "Per", type: "select", value: "month", options: PERIODS },
     { name: "model", label: "Model", hint: "Empty: every model." }, ...amountFields(),
   ];
   const run = (values) => call("POST", path, { ...values, model: values.model || null, period: values.measure === "concurrency" ? "none" : values.period });

@@ -14,18 +14,18 @@ const roles = list({
   label: "Table of roles",
   path: "/admin/roles",
   heads: ["Role", { text: "Weight", number: true }, "Permissions", "Made by"],
-  none: "There is no role.",
+  none: "There are no roles.",
   loaded: (page) => { known = [...new Set([...known, ...page.data.flatMap((one) => one.permissions)])].sort(); },
   row: (one) => [one.name, count(one.weight), one.permissions.join(", "), one.built_in ? badge("built in") : "an administrator"],
   actions: (one, again) => [
     button("Edit", async () => {
       const run = (values) => call("PATCH", `/admin/roles/${encodeURIComponent(one.name)}`, changes(values, one));
-      const about = "It holds for every user of the role, from their next request on.";
+      const about = "It applies to every user of the role from the next request on.";
       if (await ask({ title: `Edit the role ${one.name}`, about, fields: fields(one), verb: "Save", run })) await again(`Saved ${one.name}.`);
     }, { label: `Edit ${one.name}` }),
     ...(one.built_in ? [] : [button("Delete", async () => {
       const run = () => call("DELETE", `/admin/roles/${encodeURIComponent(one.name)}`);
-      if (await confirm({ title: `Delete the role ${one.name}?`, lost: ["The role with its permissions.", "It is refused while a user has or had the role."], verb: "Delete the role", run })) await again(`Deleted ${one.name}.`);
+      if (await confirm({ title: `Delete the role ${one.name}?`, lost: ["The role with its permissions.", "A role that a user has or had cannot be deleted."], verb: "Delete the role", run })) await again(`Deleted ${one.name}.`);
     }, { label: `Delete ${one.name}`, tone: "danger" })]),
   ],
 });

@@ -13,7 +13,7 @@ const box = element("div");
 const form = element("form", { className: "filters" });
 const search = element("input", { type: "search", placeholder: "name or meaning" });
 const changed = element("input", { type: "checkbox" });
-form.append(element("label", {}, "Search", search), element("label", { className: "check" }, changed, "Only those that are not at their default"));
+form.append(element("label", {}, "Search", search), element("label", { className: "check" }, changed, "Only changed settings"));
 form.addEventListener("submit", (event) => event.preventDefault());
 
 function draw(settings) {

@@ -16,14 +16,14 @@ const inspect = (one) => details(
   facts([
     ["Id", code(one.id)], ["Address", code(one.url)], ["Engine", one.engine], ["Registered by", one.source === "settings" ? "the settings" : ["the API, ", moment(one.created_at)]],
     ["State", badge(one.status)], ["Last error", one.error ?? "none"], ["Breakers", breakers(one)], ["Last poll", one.polled_s_ago === null || one.polled_s_ago === undefined ? "never" : `${one.polled_s_ago} s ago${one.stale ? ", stale" : ""}`],
-    ["Requests of this gateway", count(one.running)], ["Waiting there", count(one.queue)], ["Utilization", one.utilization === null || one.utilization === undefined ? "–" : `${Math.round(one.utilization * 100)} %`],
-    ["Most requests at once", count(one.max_concurrent)], ["Priority", count(one.priority)], ["Prompts leave the site", one.external ? "yes" : "no"],
+    ["Requests of this gateway", count(one.running)], ["Waiting at the upstream", count(one.queue)], ["Utilization", one.utilization === null || one.utilization === undefined ? "–" : `${Math.round(one.utilization * 100)} %`],
+    ["Maximum of concurrent requests", count(one.max_concurrent)], ["Priority", count(one.priority)], ["Prompts leave the site", one.external ? "yes" : "no"],
     ["GPU memory", one.gpu_memory_gb ? `${one.gpu_memory_gb} GiB` : "–"], ["Groups", one.groups?.length ? one.groups.join(", ") : "all"],
     ["Labels", Object.entries(one.labels ?? {}).map(([name, value]) => `${name}=${value}`).join(", ") || "none"],
     ["Key", one.api_key_env ? ["in the variable ", code(one.api_key_env)] : one.api_key_file ? ["in the file ", code(one.api_key_file)] : "none"],
   ]),
   element("h3", { textContent: "Models" }),
-  one.models.length ? element("p", {}, ...one.models.flatMap((name) => [code(name), " "])) : empty("It serves no model now."),
+  one.models.length ? element("p", {}, ...one.models.flatMap((name) => [code(name), " "])) : empty("It serves no models now."),
 );
 
 const change = (one, verb, done, again) => async () => {
@@ -48,12 +48,12 @@ function labelled(text) {
 }
 
 const optional = (one = {}) => [
-  { name: "max_concurrent", label: "Most requests at once", type: "number", value: one.max_concurrent, min: 1, hint: "Empty: no limit of its own." },
+  { name: "max_concurrent", label: "Maximum of concurrent requests", type: "number", value: one.max_concurrent, min: 1, hint: "Empty: no limit." },
   { name: "priority", label: "Priority", type: "number", value: one.priority ?? 0, min: -10, max: 1000, required: true, hint: "Higher is preferred." },
   { name: "gpu_memory_gb", label: "GPU memory in GiB", type: "number", value: one.gpu_memory_gb, step: "any" },
   { name: "external", label: "Prompts that are sent there leave the site", type: "checkbox", value: one.external },
-  { name: "labels", label: "Labels", type: "area", value: lines(given(one)), hint: "One per line: name=value, such as trust=high. Groups may require them. The label site is local, or cloud where prompts leave the site." },
-  { name: "api_key_env", label: "Variable with its key", value: one.api_key_env ?? "", hint: "The gateway's environment variable; it ends with _API_KEY. A key itself is never entered here." },
+  { name: "labels", label: "Labels", type: "area", value: lines(given(one)), hint: "One per line: name=value, such as trust=high. Groups may require them. The label site is local, or cloud if prompts leave the site." },
+  { name: "api_key_env", label: "Environment variable with its key", value: one.api_key_env ?? "", hint: "Name of an environment variable of the gateway that ends with _API_KEY. Do not enter the key itself." },
 ];
 
 async function edit(one, again) {
@@ -67,15 +67,15 @@ async function edit(one, again) {
 
 async function stop(one, again) {
   const run = () => call("POST", `${path}/${one.id}/disable`);
-  const lost = [`No request goes to ${one.name} until it is enabled again.`, `${count(one.running)} requests of this gateway run there now; 'Drain' lets them end first.`];
+  const lost = [`No request goes to ${one.name} until it is enabled again.`, `${count(one.running)} requests of this gateway are running there; to let them end first, use 'Drain'.`];
   if (await confirm({ title: `Disable ${one.name}?`, lost, verb: "Disable", run })) await again(`Disabled ${one.name}.`);
 }
 
 async function remove(one, again) {
   const lost = [
     `The upstream '${one.name}' at ${one.url}.`,
-    one.models.length ? `Models that only it serves can no longer be asked for: ${one.models.slice(0, 8).join(", ")}${one.models.length > 8 ? ", …" : ""}.` : "It serves no model now.",
-    `${count(one.running)} requests of this gateway run there; it is drained first, and deleted when it is idle.`,
+    one.models.length ? `Models that only this upstream serves become unavailable: ${one.models.slice(0, 8).join(", ")}${one.models.length > 8 ? ", …" : ""}.` : "It serves no models now.",
+    `${count(one.running)} requests of this gateway are running there; it is drained first and deleted when it is idle.`,
   ];
   const run = () => call("DELETE", `${path}/${one.id}?wait_s=20`);
   if (await confirm({ title: `Delete ${one.name}?`, lost, verb: "Delete the upstream", run })) await again(`Deleted ${one.name}.`);
@@ -85,7 +85,7 @@ const upstreams = list({
   label: "Table of upstreams",
   path,
   heads: ["Upstream", "Engine", "State", { text: "Running", number: true }, { text: "Models", number: true }, "Breakers", "Last error"],
-  none: "No upstream is known. 'Register an upstream' adds a server that requests may be sent to.",
+  none: "There are no upstreams. Add a server with 'Register an upstream'.",
   row: (one) => [
     [button(one.name, () => inspect(one), { tone: "link" }), quiet(one.url)], one.engine, badge(one.status), count(one.running), count(one.models.length), breakers(one), one.error ?? "–",
   ],
@@ -102,11 +102,11 @@ await show(upstreams);
 tool("Refresh the list", () => upstreams.again(), "");
 tool("Register an upstream", async () => {
   const fields = [
-    { name: "name", label: "Name", required: true, max: 64, hint: "What metrics, prices and logs call it." },
+    { name: "name", label: "Name", required: true, max: 64, hint: "Its name in metrics, prices and logs." },
     { name: "engine", label: "Engine", type: "select", value: "triton", options: ENGINES.map((one) => [one, one]) },
-    { name: "url", label: "Address", required: true, placeholder: "10.0.0.7:8001", hint: "HOST:PORT of a Triton's gRPC, else an http: or https: URL." },
+    { name: "url", label: "Address", required: true, placeholder: "10.0.0.7:8001", hint: "HOST:PORT of Triton's gRPC, or the http: or https: URL of another server." },
     ...optional(),
-    { name: "models", label: "Models", words: true, hint: "With commas between them: only these are served. Empty: all that the server lists." },
+    { name: "models", label: "Models", words: true, hint: "Separated by commas: only these models are served. Empty: all models that the server lists." },
   ];
   const run = (values) => call("POST", `${path}/register`, { ...values, labels: labelled(values.labels), api_key_env: values.api_key_env || null, models: (values.models ?? []).map((name) => ({ name })) });
   const made = await ask({ title: "Register an upstream", fields, verb: "Register", run });

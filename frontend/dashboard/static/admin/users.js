@@ -9,7 +9,7 @@ const isMe = (user) => user.name === byId("admin").dataset.user;
 
 const fields = async (user = {}) => [
   { name: "name", label: "Name", value: user.name, required: true, max: 100, hint: "The name to sign in with, unique." },
-  { name: "display_name", label: "Name to show", value: user.display_name, max: 100 },
+  { name: "display_name", label: "Display name", value: user.display_name, max: 100 },
   { name: "email", label: "E-mail", type: "email", value: user.email ?? "" },
   await roleField(user.role),
   await groupField(user.group_id),
@@ -19,7 +19,7 @@ const body = (values) => ({ ...values, email: values.email || null, group_id: va
 
 async function password(user) {
   const made = await call("POST", `${path}/${user.id}/password`, {});
-  await reveal(`New password of ${user.name}`, "It is shown this once, and works once: the user then chooses another one. Every session of the user has ended.", made.password);
+  await reveal(`New password of ${user.name}`, "It is shown only once and works once: the user then chooses a new password. All sessions of the user have ended.", made.password);
 }
 
 async function edit(user, again) {
@@ -36,7 +36,7 @@ async function remove(user, again) {
     const some = keys.data.slice(0, 5).map((one) => one.name || one.id).join(", ");
     lost.push(keys.data.length ? `${keys.data.length}${keys.has_more ? " or more" : ""} keys stop working: ${some}${keys.data.length > 5 ? ", …" : ""}.` : "It has no key.");
   } else lost.push("Every key of the user stops working.");
-  lost.push("Usage and audit records stay. This cannot be undone; 'Disable' can.");
+  lost.push("Usage and audit records are kept. This cannot be undone; 'Disable' can be undone.");
   const run = () => call("DELETE", `${path}/${user.id}`);
   if (await confirm({ title: `Delete the user ${user.name}?`, lost, verb: "Delete the user", run })) await again(`Deleted ${user.name}.`);
 }
@@ -49,23 +49,23 @@ async function toggle(user, again) {
 }
 
 async function removeFactor(user, again) {
-  const lost = [`The second factor of '${user.name}' and its recovery codes, for a user who has lost them.`, "Every session of the user. The password alone signs in until the user sets up another factor."];
+  const lost = [`The second factor of '${user.name}' and its recovery codes, for a user who has lost them.`, "Every session of the user. Signing in requires only the password until the user sets up another factor."];
   const run = () => call("DELETE", `${path}/${user.id}/second-factor`);
   if (await confirm({ title: `Remove the second factor of ${user.name}?`, lost, verb: "Remove the second factor", run })) await again(`Removed the second factor of ${user.name}.`);
 }
 
 async function inspect(user, of, again) {
   const parts = [facts([
-    ["Id", code(user.id)], ["Name to show", user.display_name || "–"], ["E-mail", user.email ?? "–"], ["Role", user.role], ["Group", of.groups(user.group_id)],
+    ["Id", code(user.id)], ["Display name", user.display_name || "–"], ["E-mail", user.email ?? "–"], ["Role", user.role], ["Group", of.groups(user.group_id)],
     ["State", badge(user.disabled ? "disabled" : "enabled")], ["Created", moment(user.created_at)],
   ])];
   if (may("usage")) {
     const usage = (await call("GET", `/admin/usage?user_id=${user.id}&by=model&limit=1`)).totals;
-    parts.push(element("h3", { textContent: "Usage of the last 30 days" }), facts([["Requests", count(usage.requests)], ["Prompt tokens", count(usage.prompt_tokens)], ["Generated tokens", count(usage.completion_tokens)]]));
+    parts.push(element("h3", { textContent: "Usage of the last 30 days" }), facts([["Requests", count(usage.requests)], ["Prompt tokens", count(usage.prompt_tokens)], ["Completion tokens", count(usage.completion_tokens)]]));
   }
   if (may("quotas")) {
     const quotas = (await call("GET", `/admin/quotas?scope_kind=user&scope_id=${user.id}`)).data;
-    parts.push(element("h3", { textContent: "Quotas of the user" }), quotas.length ? table("Quotas of the user", ["Limit", "Model"], quotas.map((one) => [`${count(one.amount)} ${per(one)}`, one.model ?? "all"])) : element("p", { className: "quiet", textContent: "None of the user's own; those of the group and of a plan apply." }));
+    parts.push(element("h3", { textContent: "Quotas of the user" }), quotas.length ? table("Quotas of the user", ["Limit", "Model"], quotas.map((one) => [`${count(one.amount)} ${per(one)}`, one.model ?? "all"])) : element("p", { className: "quiet", textContent: "The user has no quotas; those of the group and of the plan apply." }));
   }
   if (may("keys")) {
     const keys = (await call("GET", `/admin/keys?user_id=${user.id}`)).data;
@@ -91,14 +91,14 @@ const users = list({
   ],
   heads: ["User", "Role", "Group", "State", "Created"],
   lookups: { groups: (one) => one.group_id },
-  none: "There is no user yet. 'New user' creates one; 'triton-gateway users create' does the same.",
+  none: "There are no users yet. Create one with 'New user' or with 'triton-gateway users create'.",
   row: (one, of) => [
     [button(one.name, () => inspect(one, of, users.again), { tone: "link" }), ...[one.display_name, one.email].filter(Boolean).map(quiet)],
     one.role, of.groups(one.group_id), badge(one.disabled ? "disabled" : "enabled"), moment(one.created_at),
   ],
   actions: (one, again) => [
     button("Edit", () => edit(one, again), { label: `Edit ${one.name}` }),
-    button("Password", () => confirm({ title: `Set a new password for ${one.name}?`, lost: ["The password until now, and every session of the user."], verb: "Set a new password", run: async () => true }).then((yes) => yes && password(one)), { label: `New password for ${one.name}` }),
+    button("Password", () => confirm({ title: `Set a new password for ${one.name}?`, lost: ["The current password, and every session of the user."], verb: "Set a new password", run: async () => true }).then((yes) => yes && password(one)), { label: `New password for ${one.name}` }),
     ...(isMe(one) ? [] : [
       button(one.disabled ? "Enable" : "Disable", () => toggle(one, again), { label: `${one.disabled ? "Enable" : "Disable"} ${one.name}` }),
       button("Delete", () => remove(one, again), { label: `Delete ${one.name}`, tone: "danger" }),

@@ -8,6 +8,8 @@ export const setKey = (value) => {
 // of the session, where somebody is signed in: the gateway wants it with every request that writes
 const csrf = () => /(?:^|; )(?:__Host-)?csrf=([0-9a-f]+)/.exec(document.cookie)?.[1];
 
+export const hasSession = () => !key && csrf() !== undefined;
+
 const headers = () => {
   if (key) return { authorization: `Bearer ${key}` };
   return csrf() ? { "x-csrf-token": csrf() } : {};
@@ -32,8 +34,12 @@ async function check(response) {
   throw new Refused(response.status, message || `HTTP ${response.status}`);
 }
 
+export async function get(path) {
+  return check(await fetch(path, { headers: headers() }));
+}
+
 export async function models() {
-  const response = await check(await fetch("/v1/models", { headers: headers() }));
+  const response = await get("/v1/models");
   return (await response.json()).data;
 }
 

@@ -4,6 +4,7 @@ import { byId, element, json, onSubmit, values } from "./dom.js";
 import { show } from "./snippet.js";
 
 const PATH = "/v1/chat/completions";
+const count = (value) => value.toLocaleString("en-US");
 
 export function setUpChat(panel) {
   const form = panel.querySelector(".settings");
@@ -153,8 +154,8 @@ class Turn {
     const total = performance.now() - this.start;
     const rate = (usage.completion_tokens / Math.max(total - this.first, 1)) * 1000;
     byId("chat-facts").textContent =
-      `${usage.prompt_tokens} + ${usage.completion_tokens} tokens · first token after ` +
-      `${Math.round(this.first ?? total)} ms · ${rate.toFixed(0)} tokens/s`;
+      `${count(usage.prompt_tokens)} prompt + ${count(usage.completion_tokens)} completion tokens · ` +
+      `first token after ${count(Math.round(this.first ?? total))} ms · ${count(Math.round(rate))} tokens/s`;
   }
 
   // The message for the conversation. `onResults` gets the messages with the tools' results.

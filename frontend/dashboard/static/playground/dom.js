@@ -18,7 +18,7 @@ export function fail(error) {
     return;
   }
   // what the API says is for programs
-  if (!byId("key").value) place.textContent = "The models of this gateway need a key: enter one above, or sign in.";
+  if (!byId("key").value) place.textContent = "This gateway requires a key: enter one above, or sign in.";
   byId("key-form").hidden = false;
   byId("key").focus();
 }

@@ -1,5 +1,5 @@
 // The tabs, the list of models, and the key.
-import { models, setKey } from "./api.js";
+import { call, hasSession, models, setKey } from "./api.js";
 import { byId, element, fail, onSubmit } from "./dom.js";
 import { setUpChat } from "./chat.js";
 import { setUpCompletion } from "./completion.js";
@@ -48,6 +48,17 @@ async function listModels() {
   }
 }
 
+// The key form is shown by the first answer that asks for one.
+async function start() {
+  await listModels();
+  if (!hasSession()) return;
+  const { name } = await call("GET", "/me");
+  byId("counts").textContent = `Signed in as ${name}: requests count for this account.`;
+  byId("counts").hidden = false;
+}
+
+// below the settings, the conversation would begin off the screen
+if (matchMedia("(max-width: 50rem)").matches) document.querySelector(".parameters").open = false;
 setUpTabs();
 setUpChat(byId("panel-chat"));
 setUpCompletion(byId("panel-completion"));
@@ -57,4 +68,4 @@ onSubmit(byId("key-form"), async () => {
   setKey(byId("key").value);
   await listModels();
 });
-listModels().catch(fail);
+start().catch(fail);

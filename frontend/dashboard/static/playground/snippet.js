@@ -1,11 +1,12 @@
-// Shows a request as code that people can run. The key is never part of it.
+// Shows a request as code that people can run. The key is never part of it. Images are shortened
+// until the code is copied.
 import { byId } from "./dom.js";
 
 const SHOWN = 200;
 
-// Long values, such as images, are cut: they are not what one reads here.
 const short = (_, value) =>
-  typeof value === "string" && value.length > 4 * SHOWN ? `${value.slice(0, SHOWN)}…` : value;
+  typeof value === "string" && value.startsWith("data:") ? `${value.slice(0, SHOWN)}…` : value;
+const whole = (_, value) => value;
 
 const CALLS = {
   "/v1/chat/completions": "chat.completions.create",
@@ -17,20 +18,27 @@ const CALLS = {
 export function show(panel, path, body) {
   const url = byId("playground").dataset.url;
   const place = panel.querySelector(".request");
-  const text = JSON.stringify(body, short, 2);
-  place.querySelector("[data-curl]").textContent =
-    `curl ${url}${path} \\\n  -H "Authorization: Bearer $API_KEY" \\\n` +
-    `  -H 'Content-Type: application/json' \\\n  -d '${text.replaceAll("'", "'\\''")}'`;
-  place.querySelector("[data-python]").textContent = python(url, path, body);
+  for (const [name, write] of [["[data-curl]", curl], ["[data-python]", python]]) {
+    const code = place.querySelector(name);
+    code.textContent = write(url, path, body, short);
+    code.whole = write(url, path, body, whole);
+  }
+  for (const button of place.querySelectorAll("button")) button.textContent = "Copy";
   place.hidden = false;
 }
 
+function curl(url, path, body, cut) {
+  const text = JSON.stringify(body, cut, 2);
+  return `curl ${url}${path} \\\n  -H "Authorization: Bearer $API_KEY" \\\n` +
+    `  -H 'Content-Type: application/json' \\\n  --data-binary @- <<'END'\n${text}\nEND`;
+}
+
 // What the SDK has no parameter for goes into extra_body.
-function python(url, path, body) {
+function python(url, path, body, cut) {
   const { seed, ...rest } = body;
   const extra = path === "/v1/images/generations" && seed !== undefined;
   const fields = Object.entries(extra ? rest : body).map(
-    ([name, value]) => `    ${name}=${literal(value, 4)},`,
+    ([name, value]) => `    ${name}=${literal(value, 4, cut)},`,
   );
   if (extra) fields.push(`    extra_body={"seed": ${seed}},`);
   return [
@@ -45,15 +53,15 @@ function python(url, path, body) {
   ].join("\n");
 }
 
-function literal(value, indent) {
+function literal(value, indent, cut) {
   if (value === null) return "None";
   if (value === true) return "True";
   if (value === false) return "False";
-  if (typeof value !== "object") return JSON.stringify(short("", value));
+  if (typeof value !== "object") return JSON.stringify(cut("", value));
   const inside = " ".repeat(indent + 4);
   const parts = Array.isArray(value)
-    ? value.map((one) => literal(one, indent + 4))
-    : Object.entries(value).map(([k, v]) => `${JSON.stringify(k)}: ${literal(v, indent + 4)}`);
+    ? value.map((one) => literal(one, indent + 4, cut))
+    : Object.entries(value).map(([k, v]) => `${JSON.stringify(k)}: ${literal(v, indent + 4, cut)}`);
   const [open, close] = Array.isArray(value) ? "[]" : "{}";
   const line = parts.join(", ");
   if (line.length < 60 && !line.includes("\n")) return open + line + close;

@@ -121,12 +121,12 @@ def _pooled(
 ) -> Floats:
     if names.pooling == "none":
         if not count or values.size == 0 or values.size % count:
-            raise BackendFailed("the model answered with another number of vectors than texts")
+            raise BackendFailed("the model returned a different number of vectors than texts")
         if mask.size and values.size == mask.size * shape[-1] and mask.shape[1] > 1:
-            raise BackendFailed("the model answered with a vector for each token; set 'pooling'")
+            raise BackendFailed("the model returned a vector for each token; set 'pooling'")
         return values.reshape(count, -1)
     if not mask.size or values.size != mask.size * shape[-1]:
-        raise BackendFailed("the model did not answer with one vector for each token")
+        raise BackendFailed("the model did not return one vector for each token")
     states = values.reshape(*mask.shape, shape[-1])
     if names.pooling == "cls":
         return states[:, 0, :]

@@ -55,7 +55,7 @@ async def test_a_code_works_once_and_so_does_a_recovery_code(ward: Ward) -> None
     with pytest.raises(Conflict):
         await ward.factors.set_up(ward.actor, ward.password)
     first = await ward.code()
-    with pytest.raises(Forbidden, match="used already"):
+    with pytest.raises(Forbidden, match="already been used"):
         await ward.factors.check(ward.actor, first)
     ward.now_s += 30
     code = await ward.code()
@@ -69,7 +69,7 @@ async def test_a_code_works_once_and_so_does_a_recovery_code(ward: Ward) -> None
 
 
 async def test_it_is_on_after_its_first_code_alone(ward: Ward) -> None:
-    with pytest.raises(InvalidRequest, match="waits for its first code"):
+    with pytest.raises(InvalidRequest, match="no second factor is being set up"):
         await ward.factors.confirm(ward.actor, "000000")
     with pytest.raises(Forbidden, match="current password"):
         await ward.factors.set_up(ward.actor, "not the password")

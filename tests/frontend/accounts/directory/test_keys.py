@@ -222,7 +222,7 @@ async def test_a_key_with_a_quota_makes_no_key_without_one(
         directory.keys.rotate(held, whole.key, 60, user.id),
         directory.users.reset_password(held, user.id),
     ):
-        with pytest.raises(Forbidden, match="quota of its own"):
+        with pytest.raises(Forbidden, match="that has its own quota"):
             await attempt
     assert (await directory.keys.rotate(held, narrow.key, 60, user.id)).text
     (quota,) = await directory.quotas.page(Range(10), scope_id=narrow.key)

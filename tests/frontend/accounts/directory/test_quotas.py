@@ -1,4 +1,4 @@
-"""Requests for more: their end, grants for good, repeated decisions; and names of deleted plans."""
+"""Requests for higher limits: ends, grants for good, repeated decisions; names of deleted plans."""
 
 import time
 from dataclasses import replace
@@ -64,7 +64,7 @@ async def test_a_request_expires_with_the_time_it_asks_for(
     assert await directory.quota_requests.page(Range(9), status="expired") != []
     assert await status(directory, pending) == await status(directory, approved) == "expired"
     assert await status(directory, endless) == "pending"
-    with pytest.raises(Conflict, match="is expired already"):
+    with pytest.raises(Conflict, match="is already expired"):
         await directory.quota_requests.refuse(OPERATOR, pending.id, "")
 
 
@@ -94,13 +94,13 @@ async def test_a_repeated_decision_gets_the_same_answer(directory: Directory, cl
     assert await directory.quota_requests.approve(approver, asked.id) == first
     refused = await directory.quota_requests.refuse(refuser, other.id, "no")
     assert await directory.quota_requests.refuse(refuser, other.id, "no") == refused
-    with pytest.raises(Conflict, match="approved already"):
+    with pytest.raises(Conflict, match="already approved"):
         await directory.quota_requests.approve(OPERATOR, asked.id)
 
 
 async def test_the_name_of_a_deleted_plan_is_free(directory: Directory) -> None:
     for _ in range(3):
         made = await directory.plans.create(OPERATOR, "course", PLAN)
-        with pytest.raises(Conflict, match="exists already"):
+        with pytest.raises(Conflict, match="already exists"):
             await directory.plans.create(OPERATOR, "course", PLAN)
         await directory.plans.delete(OPERATOR, made.id)

@@ -31,7 +31,7 @@ async def test_a_key_works_once_its_request_is_approved(
     assert caller is not None
     assert (caller.user, caller.scope.models) == (decided.user_id, ("small*",))
     assert (await directory.requests.status(request.id, text.encode())).status == "approved"
-    with pytest.raises(Conflict, match="approved already"):
+    with pytest.raises(Conflict, match="already approved"):
         await directory.requests.refuse(OPERATOR, request.id, "")
 
 

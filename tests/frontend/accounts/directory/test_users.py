@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from argon2 import PasswordHasher
 
 from frontend.accounts.callers import Callers
 from frontend.accounts.directory.actor import OPERATOR
@@ -88,7 +89,7 @@ async def test_names_and_addresses_are_unique(directory: Directory) -> None:
         with pytest.raises(Conflict) as refused:
             await directory.users.create(OPERATOR, new)
         assert refused.value.param == field
-        assert "exists already" in refused.value.message
+        assert "already exists" in refused.value.message
 
 
 async def test_nobody_gives_or_takes_rights_that_they_do_not_have(
@@ -239,7 +240,7 @@ async def test_guesses_at_the_same_time_count_before_they_are_hashed(
 
     outcomes = await asyncio.gather(*(guess(number) for number in range(30)))
     assert outcomes.count(Forbidden) == 5
-    with pytest.raises(RateLimited, match="too many wrong passwords") as caught:
+    with pytest.raises(RateLimited, match="too many wrong passwords; wait and try again") as caught:
         await on_sqlite.users.change_password(actor, password, "another password")
     assert 0 < caught.value.retry_after_s <= 30
 
@@ -253,6 +254,12 @@ async def test_hashes_of_one_caller_and_of_all_are_bounded() -> None:
     )
     assert sum(isinstance(one, RateLimited) for one in count) == 4
     assert sum(isinstance(one, Overloaded) for one in count) == 4
+
+
+async def test_a_hash_is_of_the_second_choice_of_rfc_9106(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("frontend.accounts.passwords.PasswordHasher", PasswordHasher)
+    hashed = await Passwords().hash("a password", "one")
+    assert hashed.startswith("$argon2id$v=19$m=65536,t=3,p=4$")
 
 
 async def test_changes_are_recorded(directory: Directory) -> None:

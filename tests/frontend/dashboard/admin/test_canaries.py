@@ -84,11 +84,24 @@ def test_a_canary_is_made_edited_promoted_and_ended_and_each_is_undone(
         page.get_by_role("button", name="End the canary of trial").click()
         dialog(page, "End the canary of trial?").get_by_role("button", name="End").click()
         noticed(page, "The canary of trial has ended")
-        expect(page.locator("#view")).to_contain_text("No name is shared by several models")
+        expect(page.locator("#view")).to_contain_text("There are no canaries")
         undo(page, "canaries.delete")
         assert shares(page) == ["chat@1: 87.5 %", "chat@2: 12.5 %"]
         undo(page, "canaries.create")
-        expect(page.locator("#view")).to_contain_text("No name is shared by several models")
+        expect(page.locator("#view")).to_contain_text("There are no canaries")
+
+
+def test_a_model_is_unloaded_and_loaded_again(browser: Browser, versions: Site) -> None:
+    with versions.signed_in(browser, "root") as page:
+        open_admin(page, "models")
+        page.get_by_role("button", name="Unload chat", exact=True).click()
+        dialog(page, "Unload chat?").get_by_role("button", name="Unload").click()
+        noticed(page, "chat is unloaded.")
+        page.get_by_role("button", name="Load chat", exact=True).click()
+        noticed(page, "chat is loaded.")
+        with versions.client("root") as http:
+            done = [one["action"] for one in http.get("/admin/events?order=newest").json()["data"]]
+            assert done[:2] == ["models.load", "models.unload"]
 
 
 def test_the_form_of_a_canary_fits_a_telephone(browser: Browser, versions: Site) -> None:

@@ -91,4 +91,4 @@ def test_statuses_become_errors(code: str, status: int) -> None:
 def test_a_closed_control_call_is_nothing_to_try_again(code: str, details: str) -> None:
     refusal = from_status(code, details, "req-1")
     assert refusal.status == 501
-    assert "its operator can" in refusal.message
+    assert "the operator can" in refusal.message
