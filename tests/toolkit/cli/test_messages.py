@@ -17,7 +17,7 @@ MESSAGES: list[tuple[list[str], str, str]] = [
     (["pull", "smolm2"], "'smolm2' is not a source", FAMILY),
     (["convert", "smolm2", "--to", "onnx"], "the file or model 'smolm2'", FAMILY),
     (["quantize", "smolm2", "--awq"], "the file or model 'smolm2'", FAMILY),
-    (["pull", "gguf:/gone.gguf"], "error: there is no /gone.gguf\n", "check the path"),
+    (["pull", "gguf:/gone.gguf"], "error: /gone.gguf does not exist\n", "check the path"),
     (["convertt", "x"], "error: no such command 'convertt'\n", "did you mean 'convert'?"),
     (["cache", "lst"], "error: no such command 'lst'\n", "did you mean 'list'?"),
     (["ps", "--jsn"], "error: no such option: --jsn\n", "did you mean --json?"),
