@@ -142,8 +142,10 @@ def _seed(site: Site) -> dict[str, str]:
             credits=5,
             note=_EVIL.replace("src=x", "src=y"),
         )
-        create("/admin/quotas", scope_kind="group", scope_id=group, measure="tokens",
-               period="month", amount=5, model=_EVIL)  # fmt: skip
+        quota = {"scope_kind": "group", "scope_id": group, "measure": "tokens",
+                 "period": "month", "amount": 5, "model": _EVIL}  # fmt: skip
+        refused = http.post("/admin/quotas", json=quota, headers=made)
+        assert refused.status_code == 400
     public = {"name": "evil-too", "email": "evil@example.org", "reason": _EVIL}
     assert httpx2.post(f"{site.url}/key-requests", json=public).status_code == 202
     return {"group": group, "user": user}

@@ -283,7 +283,7 @@ def test_limits_plans_credits_and_prices_are_set(browser: Browser, site: Site) -
         form.get_by_label("Name").fill("watcher")
         form.get_by_label("Plan").select_option(label=plan)
         form.get_by_role("button", name="Give").click()
-        noticed(page, "Gave the plan")
+        noticed(page, "Assigned the plan")
         expect(row(page, "watcher")).to_contain_text(plan)
         row(page, "watcher").get_by_role("button", name="End").click()
         dialog(page, "End this subscription?").get_by_role("button", name="End").click()
