@@ -193,7 +193,7 @@ def test_a_key_is_made_for_a_user_and_shown_once(browser: Browser, site: Site) -
         form = dialog(page, f"Rotate the key {name}")
         form.get_by_role("spinbutton").fill("0")
         form.get_by_role("button", name="Rotate").click()
-        newer = dialog(page, f"New text of {name}").locator("pre").inner_text()
+        newer = dialog(page, f"New secret of {name}").locator("pre").inner_text()
         page.get_by_role("button", name="Done").click()
         noticed(page, f"Rotated {name}")
         assert newer != text
