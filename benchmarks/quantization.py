@@ -18,7 +18,8 @@ from typing import Any
 
 from toolkit.home import home
 from toolkit.progress import silent
-from toolkit.quantize.language import Judging, Options, libraries, quantize_language
+from toolkit.quantize.job import Judging, Options, libraries
+from toolkit.quantize.language import quantize_language
 from toolkit.quantize.process import Worker, run_worker
 from toolkit.quantize.sources import as_checkpoint, find_source
 from toolkit.quantize.texts import load_calibration, load_evaluation

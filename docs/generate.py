@@ -86,12 +86,20 @@ def rules_page() -> str:
     return page()
 
 
+def features_page() -> str:
+    """What each kind of upstream is sent."""
+    from docs.features import features_page as page
+
+    return page()
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "cli.md": cli_page,
     "settings.md": settings_page,
     "models.md": models_page,
     "targets.md": targets_page,
     "rules.md": rules_page,
+    "upstreams.md": features_page,
 }
 
 

@@ -34,7 +34,7 @@ class Turns:
             raise Overloaded("too many requests are waiting for the same kind of work")
         self._calls[caller] += 1
         try:
-            # the own place first: a waiting caller must not occupy one of the shared places
+            # its own place first: a waiting caller must not occupy one of the shared places
             async with self._own_places[caller], self._places:
                 yield
         finally:

@@ -2,8 +2,8 @@
 
 Nobody marks a test. Where an engine runs is a matter of the folder. Of the others a test is `pure`
 when neither it nor any of its fixtures calls what starts a service or prepares an environment.
-Tests of one file stay on one worker, so that no fixture is made twice, and all tests with a vLLM
-engine stay on one, so that no second engine runs beside the first.
+Tests of one file stay on one worker, so that no fixture is made twice, as do those of some folders
+(TOGETHER). All tests with a vLLM engine stay on one, so that no second engine runs beside it.
 """
 
 import functools
@@ -42,6 +42,10 @@ IMAGES = ("tests/docker/test_images.py",)
 STAGES = ("engine", "images", "service", "pure")
 """In the order in which they start: the longest block first, what fills the gaps last."""
 
+TOGETHER = ("tests/python_backends/", "tests/frontend/dashboard/")
+"""Folders whose files share what is dear: weights and a Triton with all small models; a browser and
+a gateway with its users. On both workers they would be made twice."""
+
 _STARTERS = (
     EchoTriton,
     Postgres,
@@ -57,11 +61,14 @@ _STARTERS = (
 
 
 class Scheduling(LoadScopeScheduling):
-    """Hands out files, and everything with an engine as if it were one file."""
+    """Hands out files, and everything with an engine as if it were one file, as well as each folder
+    of TOGETHER."""
 
     def _split_scope(self, nodeid: str) -> str:
         path = nodeid.partition("::")[0]
-        return "engine" if path.startswith(ENGINE) else path
+        if path.startswith(ENGINE):
+            return "engine"
+        return next((folder for folder in TOGETHER if path.startswith(folder)), path)
 
 
 class Stages:

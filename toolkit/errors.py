@@ -7,7 +7,7 @@ ToolkitError
 ├── SourceError       weights cannot be found, fetched or verified
 │   ├── MissingPath   a path that was named does not exist
 │   └── InvalidSource the text of a source is not valid
-├── ConvertError      weights were found but cannot be converted, or came out wrong
+├── ConvertError      weights were found but cannot be converted, or differ after it
 ├── QuantizeError     a model, a method and this machine do not fit together, or the work failed
 │   └── QualityError  the result was measured and is worse than the limits allow
 ├── SetupError        a Python environment or the Triton runtime cannot be made

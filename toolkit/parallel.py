@@ -55,7 +55,7 @@ def in_parallel(
     except BaseException as error:
         gives_up.set()
         stop()
-        if not isinstance(error, KeyboardInterrupt):
+        if not isinstance(error, KeyboardInterrupt | SystemExit):
             for thread in threads:
                 thread.join()
         raise

@@ -170,7 +170,7 @@ def find_target(name: str) -> Target:
 
 def target_hint(name: str) -> str:
     """What a mistyped target may have meant, else all forms of a target."""
-    if near := close_matches(name, TARGETS, cutoff=0.8):
+    if near := close_matches(name, ["container", *TARGETS], cutoff=0.8):
         return f"did you mean '{near[0]}'?"
     releases = ", ".join(each.name for each in RELEASES)
     return f"write {FORMS}; releases: {releases}"

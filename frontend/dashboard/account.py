@@ -1,4 +1,4 @@
-"""`GET /dashboard`: the own account, and `GET /request-key`: for people who do not have one. The
+"""`GET /dashboard`: the user's account, and `GET /request-key`: for people without an account. The
 pages are the same for everybody; their scripts use the JSON API that every client has.
 """
 

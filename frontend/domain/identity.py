@@ -25,7 +25,7 @@ class Permission(enum.Enum):
     OBSERVE = "observe"
     """Read the gateway's metrics."""
     SELF = "self"
-    """Read the own account, and manage its keys."""
+    """Read one account, the caller's, and manage its keys."""
     USERS = "users"
     """Manage users, and approve and refuse requests for keys."""
     GROUPS = "groups"

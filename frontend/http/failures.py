@@ -1,6 +1,7 @@
 """Every failure of a request as a response in its route's dialect: the only place that does."""
 
 import logging
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from frontend.domain.request import Dialect, Outcome
 from frontend.errors import GatewayError, MethodNotAllowed, RateLimited
 from frontend.http.send import send_bytes
 
+_CODE = re.compile(r"[a-z][a-z0-9_]{0,63}", re.ASCII)
 Render = Callable[[GatewayError, str], bytes]
 _log = logging.getLogger(__name__)
 
@@ -62,6 +64,10 @@ async def send_error(send: Send, error: GatewayError, outcome: Outcome) -> None:
     """An error response."""
     written = FORMATS[outcome.dialect]
     headers = []
+    # bodies of Ollama's and Anthropic's dialects have no place for it; an engine's own code may
+    # have any characters
+    if _CODE.fullmatch(code := error.code or error.type):
+        headers.append((b"x-error-code", code.encode()))
     # RFC 9110 (section 15.5.2) demands it in a 401
     if error.status == 401:
         headers.append((b"www-authenticate", b"Bearer"))

@@ -13,7 +13,7 @@ _PARTS = [(p, what) for what in ("requests", "tokens") for p in ("limit", "remai
 SHOWN = (
     *("x-request-id", "request-id", "openai-processing-ms", "warning"),
     *("retry-after", "retry-after-ms", "x-should-retry", "x-queue-position", "x-cache"),
-    *("x-served-model", "x-usage-estimated"),
+    *("x-served-model", "x-usage-estimated", "x-error-code"),
     *(f"x-ratelimit-{part}-{what}" for part, what in _PARTS),
     *(f"anthropic-ratelimit-{what}-{part}" for part, what in _PARTS),
 )

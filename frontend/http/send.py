@@ -28,5 +28,7 @@ async def send_bytes(
 ) -> None:
     """One response, head and body."""
     head = [(b"content-type", kind), (b"content-length", b"%d" % len(body)), *headers]
-    await send({"type": "http.response.start", "status": status, "headers": head})
+    start = {"type": "http.response.start", "status": status, "headers": head}
+    # for `http.protocol`: the body follows at once
+    await send({**start, "is_whole": True})
     await send({"type": "http.response.body", "body": body})

@@ -49,7 +49,7 @@ def usage_problem(printed: str, fields: Iterable[str]) -> str:
     word = unknown.split()[0].partition("=")[0]  # a value may be a secret
     if not word.startswith("-"):
         return f"'{word}' is not a flag; `triton-gateway --help` lists the flags"
-    flags = [f"--{field.replace('_', '-')}" for field in fields]
+    flags = ["--help", "--version", *(f"--{field.replace('_', '-')}" for field in fields)]
     near = difflib.get_close_matches(word, flags, 1)
     hint = f"did you mean {near[0]}?" if near else "`triton-gateway --help` lists the flags"
     return f"there is no flag {word}; {hint}"

@@ -148,7 +148,7 @@ class Records(Generic[T]):
             raise self._conflict(error, values) from None
 
     def _conflict(self, error: IntegrityError, values: dict[str, Any]) -> Conflict:
-        """Which value exists already: drivers name the index or the column."""
+        """Which value already exists: drivers name the index or the column."""
         text = str(error.orig)
         # SQLite names the column (`users.name`), PostgreSQL the index (`uq_users_name`)
         for name in ("email", "name"):

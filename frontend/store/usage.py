@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
 from frontend.domain.ids import first_id, new_id
 from frontend.domain.metering import UsageRow
@@ -16,21 +16,24 @@ from frontend.store.ledger.books import Books
 from frontend.store.rollups import add_sums
 from frontend.store.tables import usage
 
+_ADD = usage.insert()
+_EXISTING = select(usage.c.request_id).where(
+    usage.c.request_id.in_(bindparam("ids", expanding=True))
+)
+
 
 def add_usage(books: Books, rows: Sequence[UsageRow], writer: str = "") -> None:
     """Writes rows that are not there yet, and adds them to the sums. `writer`: the gateway's id."""
     if not rows:
         return
     values = [_values(row) for row in rows]
-    books.connection.execute(usage.insert(), values)
+    books.connection.execute(_ADD, values)
     add_sums(books, values, writer)
 
 
 def existing(books: Books, request_ids: Collection[str]) -> set[str]:
     """Those of the requests that have a row."""
-    ids = list(request_ids)
-    statement = select(usage.c.request_id).where(usage.c.request_id.in_(ids))
-    return {row[0] for row in books.connection.execute(statement)}
+    return {row[0] for row in books.of_many(_EXISTING, request_ids)}
 
 
 def _values(row: UsageRow) -> dict[str, Any]:

@@ -165,7 +165,7 @@ class Places:
         self, model: Model, need: Need, tried: Set[str], timeout_s: float
     ) -> AsyncIterator[Member | None]:
         """The block has the model loaded at an upstream, where requests load it, and that upstream;
-        it holds no place meanwhile. Raises GatewayError."""
+        it does not hold a place meanwhile. Raises GatewayError."""
         holder = None
         if self.fleet.is_on_demand(model):
             fitting = self._fitting(model.name, need, tried)

@@ -1,4 +1,4 @@
-"""A language model directory that looks right to the toolkit and holds no model."""
+"""A language model directory that looks right to the toolkit but does not contain a model."""
 
 import json
 from pathlib import Path

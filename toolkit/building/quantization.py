@@ -18,7 +18,8 @@ from toolkit.kinds import read_facts
 from toolkit.kinds.llm.facts import LlmFacts
 from toolkit.kinds.llm.fields import LlmEntry
 from toolkit.progress import Progress
-from toolkit.quantize.language import Judging, Options, libraries, quantize_language
+from toolkit.quantize.job import Judging, Options, libraries
+from toolkit.quantize.language import quantize_language
 from toolkit.weights.digest import text_digest
 from toolkit.weights.sources import Fetched
 

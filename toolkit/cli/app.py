@@ -5,11 +5,14 @@ Results go to stdout, everything else to stderr. A ToolkitError is printed as `e
 are printed only with --debug.
 """
 
+import contextlib
 import os
+import re
 import sys
 import traceback
 from itertools import pairwise
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -22,7 +25,12 @@ from toolkit.cli.commands import (
     is_completing,
     keep_texts,
 )
-from toolkit.cli.interrupt import is_import_interrupted, watch_interrupts
+from toolkit.cli.interrupt import (
+    Terminated,
+    end_interrupted,
+    is_import_interrupted,
+    watch_interrupts,
+)
 from toolkit.cli.output import print_error, say
 from toolkit.cli.streams import prepare_streams
 from toolkit.errors import ToolkitError, UsageError
@@ -99,7 +107,7 @@ def main() -> None:
         _fail(error, error.exit_code)
     except typer.TyperException as error:
         _fail(_misuse(error), error.exit_code)
-    except (KeyboardInterrupt, typer.Abort):
+    except (KeyboardInterrupt, Terminated, typer.Abort):
         _interrupted()
     # Python flushes stdout at exit; without a reader that would print a traceback
     except BrokenPipeError:
@@ -138,25 +146,29 @@ def _system_error(error: OSError) -> ToolkitError:
     # a copy that fills the disk has two paths, and the second is the destination
     path = error.filename2 if full and error.filename2 else error.filename
     text = f"{path}: {error.strerror or error}" if path else str(error.strerror or error)
-    if not full:
-        return ToolkitError(text, hint="check that the path exists and its permissions")
     from toolkit.home import home
 
+    if not full:
+        hint = "check that the path exists and its permissions"
+        if path and Path(os.fsdecode(path)).is_relative_to(home()):
+            hint = "make the cache writable, or set TRITON_TOOLKIT_HOME to another folder"
+        return ToolkitError(text, hint=hint)
     return ToolkitError(
         text, hint=f"free space there; `toolkit cache prune` empties the cache, {home()}"
     )
 
 
-def _interrupted() -> None:
+def _interrupted() -> NoReturn:
     name = next((word for word in sys.argv[1:] if word in COMMANDS), None)
-    if name in _LEFT and not is_import_interrupted():
-        say(f"interrupted: {_LEFT[name]}")
-    sys.exit(INTERRUPTED)
+    if name in _LEFT:
+        with contextlib.suppress(OSError):  # the terminal is closed
+            say(f"interrupted: {_LEFT[name]}")
+    end_interrupted()
 
 
 def _fail(error: ToolkitError, code: int) -> None:
     if is_import_interrupted():
-        sys.exit(INTERRUPTED)
+        _interrupted()
     # the option may not have been parsed: the error may come from parsing
     if "--debug" in sys.argv:
         traceback.print_exc()
@@ -210,6 +222,15 @@ def _misuse(error: typer.TyperException) -> ToolkitError:
     if cause is not None and hasattr(cause, "errors"):
         details = cause.errors()[0]
         text = text.replace(details["msg"], _problem(details))
+    text, close = _without_suggestions(text)
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else _command_path(sys.argv[1:])
-    return ToolkitError(text[:1].lower() + text[1:], hint=f"{path} --help")
+    return ToolkitError(text[:1].lower() + text[1:], hint=close or f"{path} --help")
+
+
+def _without_suggestions(text: str) -> tuple[str, str]:
+    """Typer writes what a typo may have meant into the message; it is our hint."""
+    said = re.fullmatch(r"(.+?)(?: \(Possible options: (.+)\)|\. Did you mean (.+)\?)", text)
+    if said is None:
+        return text, ""
+    return said[1], f"did you mean {' or '.join((said[2] or said[3]).split(', '))}?"

@@ -10,6 +10,7 @@ from toolkit.cli.options import Json, check_shard_size, shorthands, takes
 from toolkit.cli.output import print_json, say
 from toolkit.cli.progress import console_progress
 from toolkit.errors import UsageError
+from toolkit.names import close_matches
 
 _GOALS = ("onnx", "safetensors", "gguf", "tensorrt-llm")
 _QUANTIZATIONS = ("fp8", "awq", "nvfp4")
@@ -120,8 +121,10 @@ def _check(options: Options) -> None:
     }
     for option, (value, values) in known.items():
         if value not in values:
-            names = ", ".join(filter(None, values))
-            raise UsageError(f"{option} {value} is not valid", hint=f"one of {names}")
+            names = list(filter(None, values))
+            near = close_matches(str(value), names)
+            hint = f"did you mean '{near[0]}'?" if near else f"one of {', '.join(names)}"
+            raise UsageError(f"{option} {value} is not valid", hint=hint)
     given = {
         "--from-pickle": (options.from_pickle, "safetensors"),
         "--shard-size": (options.shard_size != "5GB", "safetensors"),

@@ -271,7 +271,10 @@ def _fetch_all(
         hints = [each.hint for each in failed.values() if each.hint]
         failure = SourceError(
             "\n".join(
-                each.message if name in each.message else f"{name}: {each.message}"
+                # a message names the file, without the kind of source
+                each.message
+                if name.removeprefix("gguf:").removeprefix("path:") in each.message
+                else f"{name}: {each.message}"
                 for name, each in failed.items()
             ),
             hint=hints[0] if hints else None,

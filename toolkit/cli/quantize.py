@@ -180,7 +180,7 @@ def _quantize_graph(
 def _quantize_language(
     options: Options, source: Fetched, output: Path, progress: Progress
 ) -> dict[str, Any]:
-    from toolkit.quantize import language
+    from toolkit.quantize import job, language
     from toolkit.quantize.graphs import is_graph
     from toolkit.quantize.run import place_result
     from toolkit.quantize.sources import as_checkpoint
@@ -192,10 +192,10 @@ def _quantize_language(
             hint=f"for ONNX models: {', '.join(GRAPH_METHODS)}",
         )
     # options of the same name are passed on; `ignore` becomes a tuple
-    shared = {field.name for field in fields(language.Options)} - {"ignore"}
+    shared = {field.name for field in fields(job.Options)} - {"ignore"}
     chosen: dict[str, Any] = {name: getattr(options, name) for name in shared}
-    how = language.Options(**chosen, ignore=tuple(options.ignore or ()))
-    judging = language.Judging(
+    how = job.Options(**chosen, ignore=tuple(options.ignore or ()))
+    judging = job.Judging(
         _limits(options), options.evaluation, engine=options.engine, title=_title(options.model)
     )
     with _translated(options.model):

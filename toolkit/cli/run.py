@@ -178,6 +178,6 @@ def _other(
             )
         case _:
             raise UsageError(
-                f"`toolkit run` does not know models of kind '{model.kind}'",
+                f"`toolkit run` does not support models of kind '{model.kind}'",
                 hint="send requests to Triton itself",
             )

@@ -4,9 +4,12 @@ Libraries raise anything: KeyError for a config field, AssertionError for a size
 words are kept in the message, its traceback as the cause (`toolkit --debug` shows it).
 """
 
+import errno
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from toolkit.atomic import FULL
 from toolkit.errors import ConvertError, ToolkitError
 
 _MOST_LETTERS = 400
@@ -21,13 +24,19 @@ def refusing(
 ) -> Iterator[None]:
     """Turns any error inside into `kind`: `what: the library's words`.
 
-    The toolkit's own errors, and those of `through`, pass unchanged.
+    The toolkit's own errors, those of `through` and a full disk pass unchanged: the last is not
+    the model's fault, and who writes knows the destination.
     """
     try:
         yield
     except Exception as error:
         if isinstance(error, (ToolkitError, *through)):
             raise
+        if isinstance(error, OSError) and error.errno in FULL:
+            raise
+        # safetensors, which is written in Rust, has an error of its own
+        if f"(os error {errno.ENOSPC})" in str(error):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
         raise kind(f"{what}: {describe(error)}", hint=hint) from error
 
 

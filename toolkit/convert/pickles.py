@@ -144,7 +144,7 @@ def _load(file: Path) -> dict[str, torch.Tensor]:
 
 
 def _is_plain(name: Any, value: Any) -> bool:
-    """A dense tensor with a name, or something that holds no tensor."""
+    """A dense tensor with a name, or something that does not contain a tensor."""
     if isinstance(value, torch.Tensor):
         dense = value.layout is torch.strided and not value.is_quantized
         # in spite of map_location a tensor may be "meta", which has no numbers
@@ -164,8 +164,8 @@ def _tensors(value: Any) -> Iterator[torch.Tensor]:
 
 
 def _own_memory(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Tensors that share memory become tensors of their own: the format holds no views, and whether
-    two names are tied is for config.json to say."""
+    """Tensors that share memory become tensors of their own: the format does not store views, and
+    whether two names are tied is for config.json to say."""
     taken: set[int] = set()
     copies = {}
     for name, tensor in tensors.items():

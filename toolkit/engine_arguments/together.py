@@ -110,7 +110,7 @@ def _batches(given: _Given, context_length: int) -> Iterator[Misfit]:
         yield at, text, f"set it to {sequences} or more, or max_num_seqs to {batch} or less"
     if batch is not None and batch < context_length and given.off("enable_chunked_prefill"):
         text = f"is {batch}, less than context_length ({context_length}), and prompts are not split"
-        yield at, text, f"set it to {context_length} or more, or leave out enable_chunked_prefill"
+        yield at, text, f"set it to {context_length} or more, or omit enable_chunked_prefill"
     threshold = given.number("long_prefill_token_threshold")
     if threshold is not None and threshold > context_length:
         text = f"is {threshold}, more than context_length ({context_length})"

@@ -50,7 +50,7 @@ def _groups(
     for index, group in enumerate(groups):
         place = (*at, index)
         if group.gpus and group.device == "cpu":
-            yield (*place, "gpus"), "is for groups on GPUs", "leave out device: cpu"
+            yield (*place, "gpus"), "is for groups on GPUs", "omit device: cpu"
         if len(set(group.gpus)) != len(group.gpus) or any(each < 0 for each in group.gpus):
             text = f"{list(group.gpus)} must list different GPUs, numbered from 0"
             yield (*place, "gpus"), text, None

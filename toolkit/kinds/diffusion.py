@@ -147,7 +147,7 @@ class _Diffusion(Kind[DiffusionEntry, DiffusionFacts]):
             raise ConvertError(
                 f"is {entry.max_size}, less than the side of {facts.size} of images whose request"
                 " does not set a size",
-                hint=f"set max_size to {facts.size} or more, or leave it out",
+                hint=f"set max_size to {facts.size} or more, or omit it",
                 field=("max_size",),
             )
         steps = _steps(building.name, entry, facts)

@@ -5,9 +5,7 @@ each channel keep cosine 0.993, where the tools' defaults keep 0.960.
 """
 
 import shutil
-import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -15,21 +13,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnxruntime
-from tokenizers import Tokenizer
 
-from toolkit.convert.images import draw, psnr
 from toolkit.convert.limit import MOST_TRIED, longest
 from toolkit.errors import QuantizeError
 from toolkit.quantize.events import Events, Job, work
 from toolkit.quantize.graph_files import check_graphs, files_of
+from toolkit.quantize.graph_quality import MEASURES, encoder_of, session_of
 from toolkit.quantize.graph_weights import floats_of_products, prepare, rounded
 
 Array = npt.NDArray[Any]
-_ROUNDS = 3
-_BATCH = 16
-_NEIGHBOURS = 5
-_LENGTH = 256
-_PROMPTS = ("a red house", "a yellow face", "a green tree")
 
 
 def main() -> None:
@@ -53,7 +45,7 @@ def _run(job: Job, events: Events) -> Job:
                 _quantize(place / name / "model.onnx", job)
                 step.advance()
         weights = _count_rounded(source, place, job)
-        measured = _MEASURES[job["measure"]](source, place, job, events)
+        measured = MEASURES[job["measure"]](source, place, job, events)
     finally:
         shutil.rmtree(source)
     after = _size(place)
@@ -73,7 +65,7 @@ def _run(job: Job, events: Events) -> Job:
 def _context_length(source: Path, claimed: int) -> int:
     """Tokens that the graph computes, at most `claimed`: its tokenizer may promise more."""
     try:
-        session = _session(source)
+        session = session_of(source)
     except Exception as error:  # onnxruntime raises anything
         raise _refusal(source / "encoder" / "model.onnx", error) from error
 
@@ -186,7 +178,7 @@ def _round(file: Path, fresh: Path, job: Job) -> None:
             nodes_to_exclude=left_out,
         )
         return
-    encode = _encoder(Path(job["place"]), job["context_length"])
+    encode = encoder_of(Path(job["place"]), job["context_length"])
     batches = iter([encode([text]) for text in job["calibration"]])
 
     class Reader(tools.CalibrationDataReader):  # type: ignore[misc]
@@ -206,122 +198,3 @@ def _round(file: Path, fresh: Path, job: Job) -> None:
         activation_type=tools.QuantType.QUInt8,
         weight_type=tools.QuantType.QInt8,
     )
-
-
-def _encoder(place: Path, context_length: int) -> Callable[[Sequence[str]], dict[str, Array]]:
-    """Texts → padded `input_ids` and `attention_mask`, as the serving step makes them."""
-    file = place / "tokenize" / "tokenizer" / "tokenizer.json"
-    tokenizer = Tokenizer.from_file(str(file))
-    tokenizer.enable_truncation(min(_LENGTH, context_length))
-    tokenizer.enable_padding()
-
-    def encode(texts: Sequence[str]) -> dict[str, Array]:
-        rows = tokenizer.encode_batch(list(texts))
-        return {
-            "input_ids": np.array([row.ids for row in rows], dtype=np.int64),
-            "attention_mask": np.array([row.attention_mask for row in rows], dtype=np.int64),
-        }
-
-    return encode
-
-
-def _sentences(passages: Sequence[str]) -> list[str]:
-    """The passages' sentences, and the passages themselves: short and long texts."""
-    sentences = [part.strip() for text in passages for part in text.replace("\n", " ").split(". ")]
-    # by length: batches of equal lengths have little padding to compute
-    return sorted({text for text in [*sentences, *passages] if len(text) > 8}, key=len)
-
-
-def _compare_vectors(source: Path, place: Path, job: Job, events: Events) -> Job:
-    """Cosines, the order of pairs, neighbours, and sentences/s in turns on one thread."""
-    texts = _sentences(job["evaluation"])
-    encode = _encoder(place, job["context_length"])
-    batches = [encode(texts[n : n + _BATCH]) for n in range(0, len(texts), _BATCH)]
-    sessions = {"before": _session(source), "after": _session(place)}
-    speeds: dict[str, list[float]] = {name: [] for name in sessions}
-    vectors: dict[str, Array] = {}
-    with events.step("compare vectors", total=_ROUNDS, unit="rounds") as step:
-        for number in range(_ROUNDS):
-            # who begins changes, so that a machine which warms up or throttles favours neither
-            for name in sorted(sessions, reverse=number % 2 == 0):
-                started = time.monotonic()
-                vectors[name] = np.concatenate(
-                    [sessions[name].run(None, batch)[0] for batch in batches]
-                )
-                speeds[name].append(len(texts) / (time.monotonic() - started))
-            step.advance()
-    ratio = statistics.median(
-        after / before for before, after in zip(speeds["before"], speeds["after"], strict=True)
-    )
-    expected, actual = (_normalized(vectors[name]) for name in ("before", "after"))
-    cosines = np.sum(expected * actual, axis=1)
-    return {
-        "sentences": len(texts),
-        "dimensions": int(actual.shape[1]),
-        "normalized": bool(np.allclose(np.linalg.norm(vectors["before"], axis=1), 1, atol=1e-3)),
-        "cosine": {"mean": float(cosines.mean()), "min": float(cosines.min())},
-        "rank_correlation": rank_correlation(expected, actual),
-        "neighbours": _neighbours(expected, actual),
-        "sentences_per_s": {name: statistics.median(values) for name, values in speeds.items()}
-        | {"ratio": ratio},
-        "distribution": {
-            "title": "cosine of each sentence, in order",
-            "values": sorted(float(value) for value in cosines),
-        },
-    }
-
-
-def _session(place: Path) -> Any:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 3
-    file = str(place / "encoder" / "model.onnx")
-    providers = onnxruntime.get_available_providers()
-    return onnxruntime.InferenceSession(file, options, providers=providers)
-
-
-def _normalized(vectors: Array) -> Array:
-    length = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
-    return np.asarray(vectors / np.maximum(length, 1e-12))
-
-
-def rank_correlation(expected: Array, actual: Array) -> float:
-    """Spearman's, between the similarities of all pairs of rows; vectors are normalized."""
-    upper = np.triu_indices(len(expected), 1)
-    # argsort of argsort gives each value's rank
-    ranks = [np.argsort(np.argsort((v @ v.T)[upper])).astype(float) for v in (expected, actual)]
-    return float(np.corrcoef(ranks[0], ranks[1])[0, 1])
-
-
-def _neighbours(expected: Array, actual: Array) -> float:
-    """Share of each row's nearest rows that are still its nearest."""
-    kept = []
-    for row, other in zip(_nearest(expected), _nearest(actual), strict=True):
-        kept.append(len(row & other) / _NEIGHBOURS)
-    return float(np.mean(kept))
-
-
-def _nearest(vectors: Array) -> Iterator[set[int]]:
-    similar = vectors @ vectors.T
-    # below any cosine, or each row would be its own neighbour
-    np.fill_diagonal(similar, -2)
-    for row in np.argsort(-similar, axis=1)[:, :_NEIGHBOURS]:
-        yield set(row.tolist())
-
-
-def _compare_images(source: Path, place: Path, _: Job, events: Events) -> Job:
-    """The same prompts and seeds through both, and how far the images are apart."""
-    values = []
-    with events.step("compare images", total=len(_PROMPTS), unit="images") as step:
-        for seed, prompt in enumerate(_PROMPTS):
-            values.append(psnr(draw(source, prompt, seed), draw(place, prompt, seed)))
-            step.advance()
-    return {
-        "images": len(values),
-        "psnr_db": {"mean": float(np.mean(values)), "min": min(values)},
-        "distribution": {"title": "PSNR of each image (dB)", "values": values},
-    }
-
-
-_MEASURES = {"vectors": _compare_vectors, "images": _compare_images}
-"""By the measure that a kind names."""

@@ -180,8 +180,8 @@ def _install_packages(name: str, lock: str, root: Path, progress: Progress) -> N
         locked = Path(scratch, "lock.txt")
         locked.write_text(lock)
         # torch goes first and by itself: which build for the CPU it is is pip's configuration, so
-        # its hash cannot be pinned; the lock then holds no torch and needs no dependencies. The
-        # locks for CUDA hold it: its hash only allows PyPI's build.
+        # its hash cannot be pinned; the lock then does not contain torch and needs no dependencies.
+        # The locks for CUDA contain it: its hash only allows PyPI's build.
         if _TORCH not in pins:
             with progress.step(f"environment {name}: {_TORCH}", unit="bytes") as step:
                 run_pip([*python, "install", "-c", str(constraints), _TORCH], step=step)

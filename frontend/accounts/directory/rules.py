@@ -103,7 +103,7 @@ async def check_grants(
 async def find_user(connection: Rows, actor: Actor, user_id: str, param: str | None = None) -> User:
     """A user that the actor may change. Raises NotFound, InvalidRequest, Forbidden."""
     user = exists(await store.USERS.find(connection, user_id, locked=True), "user", user_id, param)
-    # one's own account never has more rights than its own key
+    # an account never has more rights than the key that it is used with
     if user.id != actor.id:
         await check_grants(connection, actor, user.role)
     return user

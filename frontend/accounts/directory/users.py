@@ -196,7 +196,7 @@ async def add_user(change: Change, actor: Actor, new: NewUser, user_id: str | No
 async def _check_unique(rows: Rows, email: str | None, own: str | None = None) -> None:
     """Raises Conflict for the address of somebody else, who may sign in with it."""
     if email and (found := await store.user_of_email(rows, email)) and found != own:
-        raise Conflict(f"a user with the email '{email}' exists already", param="email")
+        raise Conflict(f"a user with the email '{email}' already exists", param="email")
 
 
 def _check_password(password: str, name: str) -> None:

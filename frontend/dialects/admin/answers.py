@@ -97,7 +97,7 @@ def show_key(one: Key) -> Shown:
 
 
 def show_made_key(one: Key, text: str | None) -> Shown:
-    """A key with its text, which is shown this once."""
+    """A key with its text, which is shown only once."""
     return {**show_key(one), "key": text}
 
 

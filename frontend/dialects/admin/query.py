@@ -47,7 +47,7 @@ def parse_query(query: bytes, filters: Collection[str] = ()) -> ListQuery:
 
 
 def read_ids(text: str) -> tuple[str, ...]:
-    """Ids with commas between them. Raises InvalidRequest."""
+    """Ids separated by commas. Raises InvalidRequest."""
     ids = tuple(dict.fromkeys(one.strip() for one in text.split(",") if one.strip()))
     if len(ids) > MAX_LIMIT:
         problem = f"'ids' has {len(ids)} ids; it must have at most {MAX_LIMIT}"

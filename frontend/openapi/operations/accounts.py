@@ -1,4 +1,4 @@
-"""The operations on organisations, users, keys, and the own account."""
+"""The operations on organisations, users, keys, and the caller's account."""
 
 from frontend.dialects.admin import bodies as admin
 from frontend.openapi.operations.operation import OBJECT, Operation, listing, managed

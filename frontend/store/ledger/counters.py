@@ -40,9 +40,7 @@ class Counters(Transaction):
 
     def quotas(self, scope_ids: Collection[str]) -> list[QuotaRow]:
         """Every quota of these subjects."""
-        columns = [quotas.c[name] for name in QuotaRow._fields]
-        statement = select(*columns).where(quotas.c.scope_id.in_(bindparam("ids", expanding=True)))
-        return [QuotaRow._make(row) for row in self.of_many(statement, scope_ids)]
+        return [QuotaRow._make(row) for row in self.of_many(_QUOTAS, scope_ids)]
 
     def lock_counters(self, keys: Collection[CounterKey]) -> dict[CounterKey, CounterRow]:
         """The counters, locked; those that do not exist are created."""
@@ -80,24 +78,26 @@ class Counters(Transaction):
     def _select_counters(
         self, keys: set[CounterKey], *, lock: bool = True
     ) -> dict[CounterKey, CounterRow]:
-        columns = counters.primary_key.columns
-        statement = (
-            select(counters)
-            .where(counters.c.scope_id.in_(bindparam("ids", expanding=True)))
-            .order_by(*columns)
-        )
-        if lock:
-            statement = statement.with_for_update()
         ids = {key[1] for key in keys}
         rows = {
             (row.scope_kind, row.scope_id, row.model, row.measure, row.period): CounterRow(
                 row.used, row.reserved, row.starts_at_us, row.next_at_us, row.buckets
             )
-            for row in self.of_many(statement, ids)
+            for row in self.of_many(_LOCK if lock else _READ, ids)
         }
         return {key: row for key, row in rows.items() if key in keys}
 
 
+# statements are made once: for a few rows, that costs more than to execute them
+_QUOTAS = select(*(quotas.c[name] for name in QuotaRow._fields)).where(
+    quotas.c.scope_id.in_(bindparam("ids", expanding=True))
+)
+_READ = (
+    select(counters)
+    .where(counters.c.scope_id.in_(bindparam("ids", expanding=True)))
+    .order_by(*counters.primary_key.columns)
+)
+_LOCK = _READ.with_for_update()
 _SAVE_COUNTER = (
     update(counters)
     .where(

@@ -184,21 +184,19 @@ class Credits(Transaction):
             )
 
     def _select_balances(self, scopes: set[Scope]) -> dict[Scope, dict[str, tuple[str, int]]]:
-        statement = (
-            select(credit_accounts)
-            .where(credit_accounts.c.scope_id.in_(bindparam("ids", expanding=True)))
-            .order_by(
-                credit_accounts.c.scope_id, credit_accounts.c.scope_kind, credit_accounts.c.name
-            )
-            .with_for_update()
-        )
         balances: dict[Scope, dict[str, tuple[str, int]]] = {}
-        for row in self.of_many(statement, {scope[1] for scope in scopes}):
+        for row in self.of_many(_BALANCES, {scope[1] for scope in scopes}):
             names = balances.setdefault((row.scope_kind, row.scope_id), {})
             names[row.name] = (row.id, row.balance_micro)
         return {scope: names for scope, names in balances.items() if scope in scopes}
 
 
+_BALANCES = (
+    select(credit_accounts)
+    .where(credit_accounts.c.scope_id.in_(bindparam("ids", expanding=True)))
+    .order_by(credit_accounts.c.scope_id, credit_accounts.c.scope_kind, credit_accounts.c.name)
+    .with_for_update()
+)
 _CHANGE_BALANCE = (
     update(credit_accounts)
     .where(credit_accounts.c.id == bindparam("account"))

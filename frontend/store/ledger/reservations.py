@@ -33,7 +33,7 @@ class Reservations(Transaction):
     def add_reservations(self, rows: Sequence[ReservationRow]) -> None:
         """New reservations; the ids are unique."""
         if rows:
-            self.connection.execute(reservations.insert(), [_reservation_values(r) for r in rows])
+            self.connection.execute(_ADD, [_reservation_values(r) for r in rows])
 
     def flush(self, counts: Iterable[tuple[str, int, int]]) -> None:
         """(request id, prompt tokens, completion tokens) so far."""
@@ -44,19 +44,11 @@ class Reservations(Transaction):
 
     def take_reservations(self, request_ids: Collection[str]) -> set[str]:
         """Removes reservations; the ids of those that were still there."""
-        statement = (
-            delete(reservations)
-            .where(reservations.c.request_id.in_(bindparam("ids", expanding=True)))
-            .returning(reservations.c.request_id)
-        )
-        return {row[0] for row in self.of_many(statement, request_ids)}
+        return {row[0] for row in self.of_many(_TAKE, request_ids)}
 
     def existing_reservations(self, request_ids: Collection[str]) -> set[str]:
         """Those of the reservations that are there."""
-        statement = select(reservations.c.request_id).where(
-            reservations.c.request_id.in_(bindparam("ids", expanding=True))
-        )
-        return {row[0] for row in self.of_many(statement, request_ids)}
+        return {row[0] for row in self.of_many(_EXISTING, request_ids)}
 
     def take_abandoned(self, now_us: int, most: int) -> list[ReservationRow]:
         """Removes reservations that are over: of dead gateways, or beyond their deadline."""
@@ -98,6 +90,11 @@ class Reservations(Transaction):
         self.connection.execute(delete(gateways).where(gateways.c.id == gateway_id))
 
 
+# statements are made once: for a few rows, that costs more than to execute them
+_AMONG = reservations.c.request_id.in_(bindparam("ids", expanding=True))
+_TAKE = delete(reservations).where(_AMONG).returning(reservations.c.request_id)
+_EXISTING = select(reservations.c.request_id).where(_AMONG)
+_ADD = reservations.insert()
 _FLUSH = (
     update(reservations)
     .where(reservations.c.request_id == bindparam("id"))

@@ -172,9 +172,9 @@ def test_addresses_are_unique_however_they_are_written(run: Run) -> None:
     assert run("users", "create", "ada", "--email", "Ada@Example.org")[0] == 0
     code, _, problem = run("users", "create", "eve", "--email", "ada@example.ORG")
     assert code == 1
-    assert "'ada@example.ORG' exists already" in problem
+    assert "'ada@example.ORG' already exists" in problem
     run("users", "create", "eve")
     assert run("users", "edit", "eve", "--email", "ADA@example.org")[0] == 1
     assert shown(run, "users", "edit", "ada", "--email", "ada@example.org")["email"] == (
         "ada@example.org"
-    ), "one's own can be written in another way"
+    ), "a user's own address can be written in another way"

@@ -79,6 +79,7 @@ def test_version_and_help_are_found_as_in_other_programs(
     ("arguments", "said"),
     [
         ("--prot 1", "there is no flag --prot; did you mean --port?"),
+        ("--verion", "there is no flag --verion; did you mean --version?"),
         ("--qzx=secret", "there is no flag --qzx; `triton-gateway --help` lists the flags"),
         ("extra", "'extra' is not a flag; `triton-gateway --help` lists the flags"),
         ("--port x", "setting 'port': 'x' is not a whole number"),

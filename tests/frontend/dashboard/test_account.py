@@ -1,4 +1,4 @@
-"""Signing in, and the page of the own account, in a real Chromium and against attacks."""
+"""Signing in, and the page of the account, in a real Chromium and against attacks."""
 
 import asyncio
 import base64

@@ -32,10 +32,34 @@ POST = b"POST / HTTP/1.1\r\nhost: x\r\n"
 CHUNKED = POST + b"transfer-encoding: chunked\r\n\r\n"
 
 
+class Noting:
+    """A transport that notes what is written together."""
+
+    def __init__(self, transport: asyncio.Transport, wrote: list[bytes]) -> None:
+        self._transport, self._wrote = transport, wrote
+
+    def write(self, data: bytes) -> None:
+        self.writelines([data])
+
+    def writelines(self, parts: list[bytes]) -> None:
+        self._wrote.append(b"".join(parts))
+        self._transport.writelines(parts)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+
 class Counting(BoundedHttp):
-    """Knows how much it received."""
+    """Knows how much it received, and notes what it writes."""
 
     received = 0
+
+    def __init__(self, *given: Any, wrote: list[bytes], **more: Any) -> None:
+        super().__init__(*given, **more)
+        self._wrote = wrote
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(Noting(transport, self._wrote))  # type: ignore[arg-type]
 
     def data_received(self, data: bytes) -> None:
         self.received += len(data)
@@ -51,6 +75,8 @@ class Server:
     seen: list[tuple[Scope, bytes]] = field(default_factory=list)
     may_answer: asyncio.Event = field(default_factory=asyncio.Event)
     address: tuple[str, int] = ("", 0)
+    wrote: list[bytes] = field(default_factory=list)
+    body: bytes = b"fine"
 
     def __post_init__(self) -> None:
         self.connections = Connections(self.limits, lambda: self.now_s)
@@ -66,13 +92,15 @@ class Server:
             body, more = body + message["body"], message["more_body"]
         await self.may_answer.wait()
         self.seen.append((scope, body))
-        await send_bytes(send, b"fine")
+        await send_bytes(send, self.body)
 
     @asynccontextmanager
     async def listening(self) -> AsyncIterator["Server"]:
         config, state = server_config(self.app, self.connections, "", 0), ServerState()
         listener = await asyncio.get_running_loop().create_server(
-            lambda: Counting(config, state, {}, connections=self.connections), "127.0.0.1", 0
+            lambda: Counting(config, state, {}, connections=self.connections, wrote=self.wrote),
+            "127.0.0.1",
+            0,
         )
         self.address = listener.sockets[0].getsockname()
         try:
@@ -312,6 +340,23 @@ async def test_a_request_that_asks_for_another_protocol_is_answered_as_it_is() -
                 for _ in range(3):
                     await reader.readuntil(b"fine")
             assert [body for _, body in server.seen] == [b"abc", b"abc", b""]
+
+
+async def test_a_whole_answer_is_one_write() -> None:
+    for request, body, end in (
+        (GET + b"\r\n", b"fine", b"\r\n\r\nfine"),
+        (GET + b"connection: close\r\n\r\n", b"fine", b"\r\n\r\nfine"),
+        (GET + b"\r\n", b"", b"\r\n\r\n"),
+        (GET.replace(b"GET", b"HEAD") + b"\r\n", b"fine", b"\r\n\r\n"),
+    ):
+        async with Server(body=body).listening() as server:
+            heard = await server.said(request, end=end)
+            assert heard.endswith(end)
+            assert b"\r\ncontent-length: %d\r\n" % len(body) in heard
+            assert server.wrote == [heard], request
+            # the connection continues as before
+            twice = await server.said(GET + b"\r\n" + GET + b"connection: close\r\n\r\n", end=b"!")
+            assert twice.count(b"HTTP/1.1 200") == 2
 
 
 async def test_answers_come_in_order_and_before_a_refusal() -> None:

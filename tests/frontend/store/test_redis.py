@@ -1,4 +1,4 @@
-"""Redis over TLS: an authority of one's own is trusted on request, and nothing else is."""
+"""Redis over TLS: a private authority is trusted on request, and nothing else is."""
 
 import asyncio
 import ssl

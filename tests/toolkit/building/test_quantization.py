@@ -12,7 +12,7 @@ from toolkit.cli import app
 from toolkit.convert.quiet import quiet
 from toolkit.errors import BuildError, QualityError
 from toolkit.progress import silent
-from toolkit.quantize.language import Judging
+from toolkit.quantize.job import Judging
 from toolkit.quantize.limits import Limits
 from toolkit.spec import load
 from toolkit.targets import find_target

@@ -65,7 +65,7 @@ def test_json_has_usage_and_rates(run: Any) -> None:
         (("echo", "--set", "temperature=warm", "x"), 2, "'warm' is not a valid temperature"),
         (("echo", "--tools", "gone.json", "x"), 2, "gone.json cannot be read"),
         (("echo", "--port", "1", "x"), 2, "--url and --port cannot be combined"),
-        (("echo-diffusion", "-o", "gone/a.png", "x"), 2, "there is no folder"),
+        (("echo-diffusion", "-o", "gone/a.png", "x"), 2, "the folder"),
         (("echo-diffusion", "-o", ".", "x"), 2, ". is a folder"),
         (("echo-diffusion", "--system", "s", "x"), 2, "--system is not for echo-diffusion"),
         (("echo-embedding", "--system", "", "x"), 2, "a model of kind 'embedding'"),
@@ -73,7 +73,7 @@ def test_json_has_usage_and_rates(run: Any) -> None:
         (("echo-embedding", "--verbose", "x"), 2, "--verbose is not for echo-embedding"),
         (("echo", "-o", "a.png", "x"), 2, "--output is not for echo, a model of kind 'llm'"),
         (("echo", "--context-length", "99", "x"), 2, "--context-length is for a model that is"),
-        (("echo", "--set", "format=~nobody-here/x", "x"), 2, "there is no such user"),
+        (("echo", "--set", "format=~nobody-here/x", "x"), 2, "this user does not exist"),
         (("echo", json.dumps({"fail_after": 0})), 1, "error: "),
     ],
 )

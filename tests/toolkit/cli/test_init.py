@@ -84,7 +84,7 @@ def test_a_wrong_source_writes_nothing(tmp_path: Path) -> None:
     assert [str(each) for each in refused.exception.findings] == [
         "--llm: 'nonsense' is not a source",
         "--llm: 'a b' is not a valid name",
-        f"--llm: there is no {tmp_path}/gone",
+        f"--llm: {tmp_path}/gone does not exist",
         "--llm: the name 'c' is used twice",
     ]
     assert not file.exists()

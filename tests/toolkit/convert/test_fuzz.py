@@ -21,7 +21,8 @@ from toolkit.convert.quiet import quiet
 from toolkit.convert.run import Request, convert
 from toolkit.errors import ConvertError, QuantizeError
 from toolkit.progress import silent
-from toolkit.quantize.language import Judging, Options, quantize_language
+from toolkit.quantize.job import Judging, Options
+from toolkit.quantize.language import quantize_language
 from toolkit.quantize.limits import Limits
 from toolkit.weights.sources import Fetched
 

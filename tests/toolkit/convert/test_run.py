@@ -200,7 +200,7 @@ def test_a_truncated_checkpoint(llama: Path, tmp_path: Path) -> None:
         (source / file.name).write_bytes(file.read_bytes())
     whole = (source / "model.safetensors").read_bytes()
     (source / "model.safetensors").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(ConvertError, match=r"cut short: \d+ of \d+ bytes"):
+    with pytest.raises(ConvertError, match=r"incomplete: it has \d+ of \d+ bytes"):
         convert(source, Request("gguf"), tmp_path / "out", silent)
 
 
@@ -219,7 +219,7 @@ def test_unsupported_architectures_are_named(llama: Path, tmp_path: Path) -> Non
 
 def test_nothing_is_overwritten(llama: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
-    with pytest.raises(ConvertError, match="is there already"):
+    with pytest.raises(ConvertError, match="already exists"):
         convert(llama, Request("gguf"), tmp_path / "out", silent)
 
 

@@ -74,7 +74,7 @@ def test_multi_query_and_nested_configs() -> None:
 
 
 def test_what_is_missing_is_named() -> None:
-    with pytest.raises(SourceError, match=r"config\.json of mine does not say hidden_size"):
+    with pytest.raises(SourceError, match=r"config\.json of mine does not contain hidden_size"):
         read_architecture({"model_type": "llama"}, "mine")
 
 

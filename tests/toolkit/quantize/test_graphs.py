@@ -13,7 +13,7 @@ from toolkit.errors import QualityError, QuantizeError
 from toolkit.kinds import read_facts
 from toolkit.kinds.embedding import EmbeddingFacts
 from toolkit.progress import silent
-from toolkit.quantize.graph_worker import rank_correlation
+from toolkit.quantize.graph_quality import rank_correlation
 from toolkit.quantize.graphs import GraphOptions, is_graph, quantize_graph
 from toolkit.quantize.limits import Limits
 from toolkit.quantize.run import place_result

@@ -23,7 +23,8 @@ from toolkit.errors import ConvertError, QualityError, QuantizeError
 from toolkit.progress import silent
 from toolkit.quantize import language
 from toolkit.quantize.autoawq import repack
-from toolkit.quantize.language import Judging, Options, quantize_language
+from toolkit.quantize.job import Judging, Options, prepare
+from toolkit.quantize.language import quantize_language
 from toolkit.quantize.limits import Limits
 from toolkit.quantize.packing import pack, unpack
 from toolkit.quantize.run import place_result
@@ -157,7 +158,7 @@ def test_a_second_run_writes_the_same_bytes(llama: Path, tmp_path: Path) -> None
 
 def test_another_conversion_of_the_same_source_is_quantized_again(llama: Path) -> None:
     keys = {
-        language._prepare(Fetched(llama, "sha256:0", conversion), Options("int8"), JUDGING).key
+        prepare(Fetched(llama, "sha256:0", conversion), Options("int8"), JUDGING).key
         for conversion in ("", "recipe-1", "recipe-2")
     }
     assert len(keys) == 3

@@ -25,9 +25,9 @@ def test_settings_reach_the_gateway() -> None:
 @pytest.mark.parametrize(
     ("given", "hint"),
     [
-        (("--port", "80"), "give --port before `--`"),
-        (("--no-open",), "give --open before `--`"),
-        (("--triton-key-file=k",), "give --control-key-file before `--`"),
+        (("--port", "80"), "pass --port before `--`"),
+        (("--no-open",), "pass --open before `--`"),
+        (("--triton-key-file=k",), "pass --control-key-file before `--`"),
     ],
 )
 def test_settings_with_an_option_of_their_own_are_refused(

@@ -46,7 +46,7 @@ def test_a_source(files: Path, text: str, source: str) -> None:
     [
         ("Qwen/Qwen3-0.6B", "neither a file nor a known model", "hf:Qwen/Qwen3-0.6B"),
         ("qwen3-06b", "neither a file nor a known model", "qwen3-0.6b"),
-        ("gone.gguf", "there is no ", "check the path"),
+        ("gone.gguf", " does not exist", "check the path"),
         ("two", "several models: a.gguf, b.gguf", "name one of the files"),
         ("empty", "does not contain weights or a model repository", "build-repo"),
         ("hf:Qwen", "not a Hub source", "hf:ORG/NAME"),

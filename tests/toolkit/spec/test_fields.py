@@ -59,7 +59,12 @@ def findings(text: str, target: str | None = None) -> list[Finding]:
         (LLM + "    instances: 2\n", "instances", "an engine has one instance", "data_parallel"),
         (LLM + "    instances: {device: cpu}\n", "instances[0].device", "of its vLLM", None),
         (LLM + "    quantization: awk\n", "quantization", "must be 'awq'", "`awq`"),
-        (LLM + "    chat_template: no.jinja\n", "chat_template", "no file no.jinja", "folder of"),
+        (
+            LLM + "    chat_template: no.jinja\n",
+            "chat_template",
+            "no.jinja does not exist",
+            "folder of",
+        ),
         (
             LLM + "    engine_args: {enable_lora: true}\n",
             "engine_args.enable_lora",
@@ -71,7 +76,7 @@ def findings(text: str, target: str | None = None) -> list[Finding]:
         (
             LLM + "    adapters: {b: {source: path:none}}\n",
             "adapters.b.source",
-            "there is no none",
+            "none does not exist",
             None,
         ),
         (LLM + "    adapters: {b: {sorce: x, source: hf:o/n}}\n", "b.sorce", "known", "`source`"),
@@ -135,7 +140,7 @@ def findings(text: str, target: str | None = None) -> list[Finding]:
         (OWN + "    contract: {kind: rerank}\n", "contract.context_length", "is missing", "add"),
         (OWN + "    contract: {kind: rerank}\n", "max_batch_size", "have a batch dim", "1 or more"),
         (OWN + "    contract: {kind: llm}\n", "decoupled", "is decoupled", "decoupled: true"),
-        (OWN + "    contract: {kind: rerank}\n", "inputs.x", "no such tensor", "optional"),
+        (OWN + "    contract: {kind: rerank}\n", "inputs.x", "not have this tensor", "optional"),
         (
             JOIN.replace("STEP", "b"),
             "steps[0].model",

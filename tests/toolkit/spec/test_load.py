@@ -107,13 +107,13 @@ def test_says_line_field_and_problem(text: str, expected: str) -> None:
         ("nothing", "is not a source"),
         ("s3:bucket", "does not name an object"),
         ("path:", "does not name a file"),
-        ("path:not/here", "there is no not/here"),
+        ("path:not/here", "not/here does not exist"),
         ("hf:name", "is not a Hub source"),
         ("hf:../name", "is not a Hub source"),
         ("package:name/file", "is not a package source"),
         ("package:name>=1/file", "is not a package source"),
         ("package:name==1", "is not a package source"),
-        ("package:name==1/../../etc/passwd", "leaves the wheel"),
+        ("package:name==1/../../etc/passwd", "is outside the wheel"),
     ],
 )
 def test_refuses_sources_that_name_nothing(source: str, expected: str) -> None:

@@ -127,7 +127,7 @@ def _platform(arguments: Mapping[str, object], *, gpu: bool) -> Iterator[FieldFi
     size, unit = arguments.get("block_size"), 16 if gpu else 32
     if isinstance(size, int) and not isinstance(size, bool) and size > 0 and size % unit:
         text = f"is {size}; it must be a multiple of {unit} on a {'GPU' if gpu else 'CPU'}"
-        yield ("block_size",), text, f"set it to {-(-size // unit) * unit}, or leave it out"
+        yield ("block_size",), text, f"set it to {-(-size // unit) * unit}, or omit it"
     if not gpu and arguments.get("enable_sleep_mode") is True:
         yield ("enable_sleep_mode",), "needs a GPU", "omit it"
     draft = arguments.get("speculative_config")

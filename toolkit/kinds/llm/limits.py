@@ -25,7 +25,7 @@ def check_cache(arguments: Mapping[str, Any], context_length: int, token_bytes: 
     if isinstance(size, int) and size < least // 4:
         raise ConvertError(
             f"is {size}, and one request of {context_length} tokens takes {least} bytes",
-            hint=f"set it to {2 * least} or more, or leave it out",
+            hint=f"set it to {2 * least} or more, or omit it",
             field=("engine_args", "kv_cache_memory_bytes"),
         )
 
@@ -78,7 +78,7 @@ def _check_quantization(asked: object, has: object) -> None:
     if not method:
         raise ConvertError(
             f"is '{asked}', and the weights are not quantized",
-            hint="leave it out, or quantize the weights with `quantization:` in the entry",
+            hint="omit it, or quantize the weights with `quantization:` in the entry",
             field=_QUANTIZATION,
         )
     if _family(method) in _NEED_QUANTIZED - {_family(asked)}:

@@ -1,4 +1,4 @@
-// Fills the page of the own account from /me and what is below it. The forms are off until then.
+// Fills the page of the account from /me and what is below it. The forms are off until then.
 import { call } from "../playground/api.js";
 import { byId, element, fail } from "../playground/dom.js";
 import { showAudit } from "./audit.js";

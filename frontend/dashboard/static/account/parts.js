@@ -1,4 +1,4 @@
-// What the sections of the own account are made of. Text is always set as text.
+// What the sections of the account page are made of. Text is always set as text.
 import { call } from "../playground/api.js";
 import { byId, element, fail } from "../playground/dom.js";
 

@@ -191,7 +191,7 @@ export function confirm({ title, lost, verb, run }) {
   });
 }
 
-// Something that is shown this once.
+// Something that is shown only once.
 export function reveal(title, about, text) {
   return open((close) => {
     const shown = element("pre", { className: "secret", tabIndex: 0, textContent: text });
