@@ -163,6 +163,6 @@ def test_the_time_in_the_queue(front: Callable[..., Front], echo_triton: EchoTri
         # its time ends after theirs
         stack.enter_context(posted(one.gateway, slow(max_tokens=1), one.keys["bob"]))
         for dialect, answer in asked.items():
-            text = "waited for a slot until its time was over"
+            text = "while it waited for a slot"
             check(answer.result(), dialect, 504, "queue_timeout", text)
     assert one.refusals("queue_timeout") == len(PATHS)

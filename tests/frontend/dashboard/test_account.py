@@ -215,7 +215,7 @@ def test_a_key_is_requested_without_an_account(browser: Browser, town: Town, the
         check_accessible(page)
         page.locator("#request").get_by_label("Name").fill(f"zoe-{theme}")
         page.get_by_label("E-mail").fill(f"zoe-{theme}@example.org")
-        page.get_by_label("What for").fill(SCRIPT)
+        page.locator("#request").get_by_label("Reason").fill(SCRIPT)
         page.get_by_role("button", name="Send the request").press("Enter")
         expect(page.locator("#made-key")).to_have_text(re.compile("^tt-"))
         state = page.locator("#state")

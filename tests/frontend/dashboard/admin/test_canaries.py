@@ -51,7 +51,7 @@ def test_a_canary_is_made_edited_promoted_and_ended_and_each_is_undone(
         form.get_by_label("Stable model").select_option("chat@1")
         form.get_by_label("Model on trial", exact=True).select_option("chat@1")
         form.get_by_role("button", name="Create").click()
-        expect(form.get_by_role("alert")).to_contain_text("choose another one")
+        expect(form.get_by_role("alert")).to_contain_text("choose different models")
         form.get_by_label("Model on trial", exact=True).select_option("chat@2")
         form.get_by_label("Share of the model on trial").fill("12.5")
         check_accessible(page)

@@ -121,7 +121,7 @@ def test_the_overview_is_live_and_accessible_in_both_themes(browser: Browser, si
         expect(page.locator("#tools")).to_contain_text("live")
         expect(page.get_by_role("region", name="Table of models")).to_contain_text("echo")
         expect(page.locator(".tile").first).to_contain_text("slots")
-        expect(page.locator("#view")).to_contain_text("Nobody waits")
+        expect(page.locator("#view")).to_contain_text("The queue is empty")
         expect(page.locator("#view")).to_contain_text("No upstream reports a GPU")
         check_width(page)
         for theme in ("light", "dark"):
