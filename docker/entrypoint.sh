@@ -5,7 +5,7 @@ set -euo pipefail
 repository=${TRITON_TOOLKIT_REPOSITORY:-/models}
 wanted=$TRITON_TOOLKIT_TARGET
 if [ ! -e "$repository/repository.json" ] && ! compgen -G "$repository/*/config.pbtxt" > /dev/null; then
-    echo "error: $repository holds no models" >&2
+    echo "error: $repository contains no models" >&2
     echo "hint: build them and mount them: toolkit build-repo --target $wanted --output models," \
         "then docker run -v \$PWD/models:/models:ro …" >&2
     exit 2

@@ -103,8 +103,8 @@ def test_bounds_are_settings(echo_triton: EchoTriton, tmp_path: Path) -> None:
         OpenAI(base_url=f"{gateway.url}/v1", api_key="unused", max_retries=0) as sdk,
     ):
         for urls, problem in (
-            ([picture(), picture()], "2 images, at most 1"),
-            ([picture()], "8x8 pixels, at most 50"),
+            ([picture(), picture()], "2 images; at most 1"),
+            ([picture()], "8x8 pixels; at most 50"),
         ):
             with pytest.raises(BadRequestError, match=problem):
                 sdk.chat.completions.create(model="echo", messages=asked(*urls))
