@@ -145,7 +145,7 @@ async def test_old_figures_are_an_alarm_once(caplog: pytest.LogCaptureFixture) -
     assert one.is_stale
     await one.registry.refresh()
     one.check_age()
-    assert "new again" in caplog.records[-1].message
+    assert "current again" in caplog.records[-1].message
 
 
 class Busy(ScriptedUpstream):

@@ -93,7 +93,7 @@ def test_text_that_judges_is_refused_for_calibration(tmp_path: Path) -> None:
     passages = load_evaluation(None)
     file = tmp_path / "mine.txt"
     file.write_text(f"Something else.\n\n{passages[3]}")
-    with pytest.raises(QuantizeError, match="that the result is judged by"):
+    with pytest.raises(QuantizeError, match="also used to measure the quality"):
         load_calibration(str(file), passages)
 
 

@@ -86,7 +86,7 @@ def test_what_finishes_requests_is_busy_for_ever(scene: Scene) -> None:
 
 def test_work_without_an_end_is_given_up(scene: Scene) -> None:
     reason = scene.check_for(scene.watch(), 1000, busy=1.0)
-    assert reason == "working for 900 s without finishing a request"
+    assert reason == "it computed for 900 s without finishing a request"
 
 
 def test_work_without_an_end_may_be_allowed(scene: Scene) -> None:
