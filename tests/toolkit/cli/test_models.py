@@ -217,7 +217,8 @@ def test_every_refusal_says_what_to_do(server: TritonServer) -> None:
     error = refusal(server, "unload", "ecko")
     assert error.hint == "did you mean 'echo'?"
     assert "is not loaded" in refusal(server, "canary", "echo-diffusion").message
-    assert "never been loaded" in refusal(server, "load", "echo-diffusion", "--version", "1").message
+    never = refusal(server, "load", "echo-diffusion", "--version", "1")
+    assert "never been loaded" in never.message
     nobody = runner.invoke(app, ["models", "list", "--triton", f"127.0.0.1:{free_port()}"])
     assert isinstance(nobody.exception, ServeError)
     assert "Triton cannot be reached" in nobody.exception.message
