@@ -1,1 +1,1 @@
-"""What the gateway reports about itself: metrics, and a watch over its event loop."""
+"""What the gateway reports about itself: metrics, traces, logs, and a watch over its event loop."""

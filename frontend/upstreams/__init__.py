@@ -1,1 +1,1 @@
-"""Where requests go. Triton is the only kind so far."""
+"""The servers that requests are sent to: their kinds, their state, and the choice of one."""
