@@ -39,7 +39,7 @@ def make_new(place: Path, make: Callable[[Path], None], failure: type[ToolkitErr
     written."""
     # before the work, which may take hours; `ensure` would return a folder that exists
     if place.exists():
-        raise failure(f"{place} is there already", hint="choose another --output, or move it")
+        raise failure(f"{place} already exists", hint="choose another --output, or move it")
     try:
         ensure(place, make)
     except OSError as error:

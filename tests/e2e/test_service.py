@@ -118,7 +118,7 @@ def test_a_service_in_the_background_is_listed_and_stopped_in_order(
     assert status_of(f"http://127.0.0.1:{port}/readyz") == 200
     again = _toolkit("serve", str(echo_repository), "--port", port, "--detach")
     assert again.returncode == 1
-    assert f"`toolkit serve` of {echo_repository} uses it" in again.stderr
+    assert f"`toolkit serve` of {echo_repository} (process " in again.stderr
     listed = _toolkit("ps", "--json")
     [own] = [each for each in json.loads(listed.stdout) if each["port"] == int(port)]
     assert (own["state"], own["url"]) == ("ready", f"http://127.0.0.1:{port}")

@@ -129,11 +129,13 @@ def _load(file: Path) -> dict[str, torch.Tensor]:
         if isinstance(content, dict) and isinstance(content.get(name), dict):
             content = content[name]
     if not isinstance(content, dict):
-        raise ConvertError(f"{file} holds a {type(content).__name__}, not tensors by their names")
+        raise ConvertError(
+            f"{file} contains a {type(content).__name__}, not tensors by their names"
+        )
     odd = [str(name) for name, value in content.items() if not _is_plain(name, value)]
     if odd:
         raise ConvertError(
-            f"{file} holds {listed(odd)}, which safetensors cannot store",
+            f"{file} contains {listed(odd)}, which safetensors cannot store",
             hint="safetensors stores dense tensors by name; nested and sparse tensors would be"
             " lost",
         )

@@ -81,7 +81,7 @@ def weight_files(folder: Path, stem: str = MODEL) -> list[Path]:
             )
         if whole.exists() and whole.name not in names:
             raise ConvertError(
-                f"{folder} holds {whole.name}, which {index_name(stem)} does not name",
+                f"{folder} contains {whole.name}, which {index_name(stem)} does not name",
                 hint="libraries disagree about which of them they read; remove the wrong one",
             )
         return [folder / name for name in names]
@@ -90,7 +90,7 @@ def weight_files(folder: Path, stem: str = MODEL) -> list[Path]:
     files = sorted(folder.glob("*.safetensors"))
     if len(files) > 1:
         raise ConvertError(
-            f"{folder} holds {listed([file.name for file in files])} but not {index_name(stem)}",
+            f"{folder} contains {listed([file.name for file in files])} but not {index_name(stem)}",
             hint="download the index too; it lists the files of the model",
         )
     return files

@@ -25,7 +25,7 @@ def check_settings(folder: Path) -> None:
         except (OSError, ValueError, RecursionError) as error:
             raise ConvertError(f"{file} is not valid JSON: {error}") from error
         if file.name in _OBJECTS and not isinstance(content, dict):
-            raise ConvertError(f"{file} holds a {type(content).__name__}, not an object")
+            raise ConvertError(f"{file} contains a {type(content).__name__}, not an object")
         if file.name == "modules.json" and not (
             isinstance(content, list)
             and content

@@ -167,12 +167,16 @@ def test_no_request_fails_while_one_of_two_is_drained_and_enabled_again(
         ({"url": "http://10.1.2.3:80", "engine": "vllm"}, 400, "not public"),
         ({"url": "http://u:p@127.0.0.1", "engine": "vllm"}, 400, "user names"),
         ({"url": "absent.invalid:8001"}, 400, "cannot be resolved"),
-        ({"max_concurrent": 9, "max_num_seqs": 8}, 400, "'max_concurrent' is 9, more than"),
+        (
+            {"max_concurrent": 9, "max_num_seqs": 8},
+            400,
+            "'max_concurrent' is 9; it must not exceed",
+        ),
         ({"max_concurrent": 0}, 400, "max_concurrent"),
         ({"gpu_memory_gb": -1}, 400, "gpu_memory_gb"),
         ({"engine": "what"}, 400, "engine"),
         ({"name": "a b"}, 400, "'name' is 'a b'"),
-        ({"name": "triton"}, 409, "settings have an upstream 'triton'"),
+        ({"name": "triton"}, 409, "settings already have an upstream 'triton'"),
         ({"api_key_env": "X_API_KEY"}, 400, "'api_key_env' is not supported for a Triton server"),
         ({"unknown": 1}, 400, "unknown"),
     ],
@@ -292,7 +296,7 @@ def test_a_backend_is_changed_in_every_gateway(pair: Pair) -> None:
         ({"max_concurrent": 0}, "max_concurrent"),
         ({"priority": 2000}, "priority"),
         ({"url": "127.0.0.1:1"}, "url"),
-        ({"max_concurrent": 9, "max_num_seqs": 8}, "'max_concurrent' is 9, more than"),
+        ({"max_concurrent": 9, "max_num_seqs": 8}, "'max_concurrent' is 9; it must not exceed"),
         ({"api_key_env": "X_API_KEY"}, "'api_key_env' is not supported for a Triton server"),
     ],
 )
@@ -316,7 +320,9 @@ def test_more_requests_than_the_engine_runs_are_refused(pair: Pair) -> None:
         refused = pair.one.post("/admin/backends/register", json=body)
         assert refused.status_code == 400
         message = refused.json()["error"]["message"]
-        assert "'max_concurrent' is 5, more than the engine's 'max_num_seqs' of 4" in message
+        assert (
+            "'max_concurrent' is 5; it must not exceed the engine's 'max_num_seqs' of 4" in message
+        )
         made = pair.register("small", web.url, engine="llama.cpp", max_concurrent=4)
         wait_for(lambda: find(pair.one, "small").get("engine_slots") == 4, 10, "its slots")
         path = f"/admin/backends/{made['id']}"

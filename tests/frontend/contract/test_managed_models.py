@@ -204,7 +204,7 @@ def test_a_model_that_does_not_load_is_shown_as_failed(house: House, echo_reposi
         (broken / "1").mkdir()
         answer = house.change("load", "cannot-load")
         assert answer.status_code == 502
-        assert "'cannot-load' does not load" in answer.json()["error"]["message"]
+        assert "'cannot-load' cannot be loaded" in answer.json()["error"]["message"]
         assert house.state("cannot-load") == "failed"
         event = house.api.get("/admin/events", params={"target_id": "cannot-load"}).json()["data"][
             -1

@@ -84,9 +84,9 @@ def test_a_load_that_fails_is_told(
     try:
         (broken / "config.pbtxt").write_text('backend: "nothing"\nmax_batch_size: 0\n')
         (broken / "1").mkdir()
-        with pytest.raises(ollama.ResponseError, match="'broken' does not load"):
+        with pytest.raises(ollama.ResponseError, match="'broken' cannot be loaded"):
             api.pull("broken")
-        with pytest.raises(ollama.ResponseError, match="'broken' does not load"):
+        with pytest.raises(ollama.ResponseError, match="'broken' cannot be loaded"):
             list(api.pull("broken", stream=True))
     finally:
         (broken / "config.pbtxt").unlink()

@@ -215,7 +215,7 @@ def test_changes_are_events_with_before_and_after_and_an_edit_can_be_undone(hous
         (
             {"targets": [{"model": "other", "percent": 50}] * 2},
             "targets",
-            "has 'other' twice",
+            "contains 'other' twice",
         ),
         (
             {"targets": [{"model": "other", "percent": 100, "weight": 1}]},

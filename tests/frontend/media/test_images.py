@@ -143,7 +143,7 @@ async def test_what_is_refused_names_its_place(images: Images, url: str, problem
 
 
 async def test_images_are_counted(images: Images) -> None:
-    with pytest.raises(InvalidRequest, match="3 images, at most 2"):
+    with pytest.raises(InvalidRequest, match="3 images; at most 2"):
         await images.read((data(b""),) * 3, request("ada"))
 
 

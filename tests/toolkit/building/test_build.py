@@ -83,7 +83,7 @@ def test_a_failing_conversion_changes_nothing(tmp_path: Path, own_home: Path) ->
     before = tree(output)
     (tmp_path / "weights" / "model.safetensors").unlink()
     with pytest.raises(
-        BuildError, match=r"yaml:5: models\.chat\.source: .* not contain safetensors weights"
+        BuildError, match=r"yaml:5: models\.chat\.source: .* has no safetensors weights"
     ):
         build_at(tmp_path, "chat")
     assert tree(output) == before
@@ -99,16 +99,14 @@ def test_changed_weights_are_refused_when_a_digest_is_given(tmp_path: Path) -> N
 
 def test_weights_are_converted_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     build_at(tmp_path, "chat")
-    monkeypatch.setattr(
-        "toolkit.convert.recipes.Recipe.load", lambda _: pytest.fail("converted again")
-    )
+    monkeypatch.setattr("toolkit.convert.kept.load", lambda _: pytest.fail("converted again"))
     build_at(tmp_path, "renamed")
 
 
 def test_a_folder_that_no_build_wrote_is_not_replaced(tmp_path: Path) -> None:
     output = tmp_path / "out" / "model_repository"
     (output / "precious").mkdir(parents=True)
-    with pytest.raises(RepositoryError, match="holds precious, which a build did not write"):
+    with pytest.raises(RepositoryError, match="contains precious, which a build did not write"):
         build_at(tmp_path, "chat")
     assert (output / "precious").is_dir()
 
@@ -116,7 +114,7 @@ def test_a_folder_that_no_build_wrote_is_not_replaced(tmp_path: Path) -> None:
 def test_a_model_put_beside_the_generated_ones_is_not_lost(tmp_path: Path) -> None:
     output = build_at(tmp_path, "chat")
     (output / "mine").mkdir()
-    with pytest.raises(RepositoryError, match="holds mine"):
+    with pytest.raises(RepositoryError, match="contains mine"):
         build_at(tmp_path, "chat")
 
 

@@ -109,7 +109,7 @@ def test_what_a_build_refuses_a_plan_refuses(tmp_path: Path) -> None:
         planned(file)
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "precious").touch()
-    with pytest.raises(RepositoryError, match="holds precious"):
+    with pytest.raises(RepositoryError, match="contains precious"):
         planned(save_spec(tmp_path, "chat"))
 
 

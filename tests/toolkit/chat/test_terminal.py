@@ -117,10 +117,10 @@ def test_errors_are_one_sentence_and_the_chat_goes_on(chat: Terminal) -> None:
 def test_files_that_cannot_be_used_do_not_end_the_chat(chat: Terminal) -> None:
     for line, error in (
         ("/image don't.png", "No closing quotation"),
-        ("/image ~nobody-here/a.png", "no such user"),
+        ("/image ~nobody-here/a.png", "this user does not exist"),
         ("/save gone/chat.json", "gone/chat.json: No such file or directory"),
         ("/save .", "Is a directory"),
-        ("/load ~nobody-here/chat.json", "no such user"),
+        ("/load ~nobody-here/chat.json", "this user does not exist"),
         ("/tools .", "cannot be read"),
         (f"/{'x' * 300}", "there is no command"),
     ):

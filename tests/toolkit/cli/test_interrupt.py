@@ -62,6 +62,7 @@ class Slow:
     def __del__(self):
         print("taken apart")
 slow = Slow()
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run with it ignored, by nohup
 def fill(place):
     (place / "half").write_text("x")
     os.kill(os.getpid(), SIGNAL)

@@ -156,7 +156,11 @@ def test_llama_3s_rescaled_positions_are_read(tmp_path: Path) -> None:
     ("key", "value", "message"),
     [
         ("llama.rope.scaling.type", "yarn", "positions rescaled by 'yarn'"),
-        ("llama.attention.scale", 0.5, r"llama.attention.scale \(0.5\), which is not read"),
+        (
+            "llama.attention.scale",
+            0.5,
+            r"llama.attention.scale \(0.5\), which the toolkit cannot read",
+        ),
         ("llama.attention.sliding_window", 8, "llama has no such setting"),
         ("llama.attention.head_count", [2, 4], "not one number above 0"),
         ("llama.attention.value_length", 16, "keys and values of different lengths"),

@@ -110,12 +110,12 @@ def test_views_and_tied_tensors_are_written_under_each_of_their_names(tmp_path: 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"a": torch.ones(2), "deeper": {"b": torch.ones(2)}}, "holds deeper, which"),
+        ({"a": torch.ones(2), "deeper": {"b": torch.ones(2)}}, "contains deeper, which"),
         ({"a": torch.ones(2), "several": [torch.ones(2)]}, "contains several, which"),
-        ({"a": torch.ones(2).to_sparse()}, "holds a, which"),
-        ({1: torch.ones(2)}, "holds 1, which"),
-        ([torch.ones(2)], "holds a list, not tensors by their names"),
-        (torch.ones(2), "holds a Tensor, not tensors"),
+        ({"a": torch.ones(2).to_sparse()}, "contains a, which"),
+        ({1: torch.ones(2)}, "contains 1, which"),
+        ([torch.ones(2)], "contains a list, not tensors by their names"),
+        (torch.ones(2), "contains a Tensor, not tensors"),
         ({"epoch": 3}, "does not contain named tensors"),
     ],
 )
@@ -133,7 +133,7 @@ def test_the_same_name_in_two_files_is_refused(tmp_path: Path) -> None:
     source.mkdir()
     torch.save({"a": torch.ones(2)}, source / "one.bin")
     torch.save({"a": torch.zeros(2)}, source / "two.pt")
-    refuses(source, r"two\.pt holds a, which another file of source holds too")
+    refuses(source, r"two\.pt contains a, which another file of source contains, too")
 
 
 @pytest.mark.parametrize("size", [0, 10, 700])

@@ -241,7 +241,7 @@ def test_the_model_is_compared_with_its_files_and_not_with_itself(
 
     monkeypatch.setattr(transformers.PreTrainedModel, "from_pretrained", classmethod(wrong))
     model, run = CONVERSIONS[conversion]
-    with pytest.raises(ConvertError, match=r"is not in the loaded model as it is in model\.safe"):
+    with pytest.raises(ConvertError, match=r"differs between the loaded model and model\.safe"):
         run(sources / model, tmp_path / "out")
 
 
@@ -272,7 +272,7 @@ def test_a_pipelines_part_that_is_not_its_configs_model_is_refused(
         assert not (tmp_path / "out").exists()
 
     rest = {each: tensor for each, tensor in whole.items() if each != name}
-    refuses(rest, f"{part} does not hold .*; missing: {name}")
+    refuses(rest, f"{part} does not contain .*; missing: {name}")
     refuses(rest | {f"{name}s": whole[name]}, f"missing: {name}; unexpected: {name}s")
     refuses(whole | {"other.weight": torch.ones(2)}, "unexpected: other.weight")
     refuses(whole | {name: whole[name][:1].clone()}, rf"of another shape: {name} \[1, ")
@@ -341,10 +341,10 @@ def sentences(sources: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
             {"prompts": {"q": "query: "}, "default_prompt_name": "q"},
             r"begins every text with 'query: ' \(default_prompt_name 'q'\)",
         ),
-        ("config_sentence_transformers.json", [1], "holds a list, not an object"),
+        ("config_sentence_transformers.json", [1], "contains a list, not an object"),
         ("modules.json", [], "does not list modules"),
         ("sentence_bert_config.json", {"max_seq_length": "x"}, r"max_seq_length \(x\) must be"),
-        ("tokenizer_config.json", None, "tokenizer_config.json holds a NoneType"),
+        ("tokenizer_config.json", None, "tokenizer_config.json contains a NoneType"),
         ("config.json", {"hidden_size": "16"}, "config.json: Field 'hidden_size' expected int"),
     ],
 )

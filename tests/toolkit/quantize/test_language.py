@@ -307,11 +307,11 @@ def test_what_is_no_whole_checkpoint_is_refused(llama: Path, tmp_path: Path) -> 
     (twice / "config.json").write_text(json.dumps(again))
     for folder, kind, message in (
         ("empty", QuantizeError, "has no config.json"),
-        ("cut", ConvertError, "cut short"),
+        ("cut", ConvertError, "is incomplete"),
         ("pickled", QuantizeError, "contains pickles"),
         ("other", QuantizeError, "NobodysForCausalLM is not supported"),
         ("encoder", QuantizeError, "not a causal language model"),
-        ("twice", QuantizeError, r"quantized already \(gptq\)"),
+        ("twice", QuantizeError, r"is already quantized \(gptq\)"),
     ):
         with pytest.raises(kind, match=message) as caught:
             quantized(tmp_path / folder, tmp_path / "out", "int4-rtn")

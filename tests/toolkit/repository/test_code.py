@@ -58,7 +58,9 @@ def test_a_model_newer_than_its_modules_is_refused_with_the_command(version: Pat
 
 def test_a_module_that_is_missing_is_named(version: Path) -> None:
     (version / "python_backends" / "triton.py").unlink()
-    assert "model.py imports python_backends.triton, which is not there" in broken_imports(version)
+    assert "model.py imports python_backends.triton, which does not exist" in broken_imports(
+        version
+    )
 
 
 def test_code_that_a_user_changed_is_served(version: Path) -> None:

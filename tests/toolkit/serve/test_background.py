@@ -111,7 +111,7 @@ def test_stop_never_kills_by_itself(
     with recorded(one):
         refused = runner.invoke(app, ["stop", "--timeout-s", "0.3"]).exception
     assert isinstance(refused, ServeError)
-    assert "still runs after 0.3 s" in refused.message
+    assert "still running after 0.3 s" in refused.message
     assert one.alive
 
 

@@ -286,7 +286,7 @@ def test_a_key_that_everybody_can_read_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "key"
     file.write_text(f"control={SECRET}")
     file.chmod(0o644)
-    with pytest.raises(ServeError, match="every user can read") as refused:
+    with pytest.raises(ServeError, match="all users of this machine can read") as refused:
         Key.read(file)
     assert refused.value.hint == f"chmod 600 {file}"
     file.chmod(0o600)

@@ -92,7 +92,7 @@ def test_an_unchanged_source_is_not_fetched_again(
 
 
 def test_what_is_not_there_is_told(bucket: Any) -> None:
-    with pytest.raises(SourceError, match="nothing at s3:models/none"):
+    with pytest.raises(SourceError, match="s3:models/none does not exist or is empty"):
         get("s3:models/none")
     with pytest.raises(SourceError, match="s3:nobody/none"):
         get("s3:nobody/none")

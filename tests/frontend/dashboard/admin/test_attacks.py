@@ -187,7 +187,7 @@ def test_names_that_are_markup_are_text_on_every_page(browser: Browser, site: Si
         for by in ("model", "key_id"):
             page.goto("/dashboard")
             expect(page.locator("#account")).to_have_attribute("data-ready", "true")
-            page.get_by_label("Split by").select_option(by)
+            page.locator("#usage-form").get_by_label("Split by").select_option(by)
             expect(page.locator("#usage svg").first).to_be_visible()
             _is_harmless(page)
         assert _EVIL in page.locator("body").inner_text()
