@@ -86,3 +86,10 @@ def check_width(page: Page) -> None:
     """Fails when the page is wider than its window."""
     width = page.evaluate("document.documentElement.scrollWidth - innerWidth")
     assert width <= 0, f"{width} pixels too wide"
+    broken = page.evaluate(_BROKEN_WORDS)
+    assert not broken, f"one letter on each line: {broken}"
+
+
+_BROKEN_WORDS = """() => [...document.querySelectorAll(".stack tbody :is(code, small, a, time)")]
+  .filter((one) => one.textContent.trim().length > 4 && one.offsetWidth > 0 && one.offsetWidth < 24)
+  .map((one) => one.textContent)"""
