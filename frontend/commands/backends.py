@@ -35,7 +35,26 @@ def main(arguments: Sequence[str]) -> int:
     """Runs `triton-gateway backends`; returns its exit code."""
     parser, commands = parser_of("backends", "Register, list, drain and delete upstreams.")
     add_command(commands, "list", "list the registered upstreams", _list)
-    register = add_command(commands, "register", "register an upstream", _register)
+    _add_new(add_command(commands, "register", "register an upstream", _register))
+    _add_changes(add_command(commands, "set", "change a registered upstream", _set))
+    texts = {
+        "enable": "send it requests again",
+        "disable": "send it no new requests and hide its models",
+        "drain": "send it no new requests",
+        "refresh": "resolve its name, read its key and connect again",
+        "delete": "drain it, then delete it",
+    }
+    for name, text in texts.items():
+        command = add_command(commands, name, text, _change)
+        command.add_argument("backend", help="its name or id")
+        command.set_defaults(action=name)
+        if name == "delete":
+            waits = "seconds to wait for its requests (default: 0)"
+            command.add_argument("--wait-s", type=_seconds, default=0.0, help=waits)
+    return run_command(parser.parse_args(arguments))
+
+
+def _add_new(register: argparse.ArgumentParser) -> None:
     register.add_argument("name", help="its name in metrics, prices and logs")
     register.add_argument(
         "url", help="HOST:PORT of Triton's gRPC, or the http: or https: URL of another server"
@@ -60,7 +79,9 @@ def main(arguments: Sequence[str]) -> int:
     _add_labels(register)
     register.add_argument("--api-key-env", help="environment variable with its key: NAME_API_KEY")
     register.add_argument("--api-key-file", help="file with its key, in the folder 'backend_keys'")
-    change = add_command(commands, "set", "change a registered upstream", _set)
+
+
+def _add_changes(change: argparse.ArgumentParser) -> None:
     change.add_argument("backend", help="its name or id")
     change.add_argument(
         "--max-concurrent", type=_count, help="maximum number of concurrent requests, or 'none'"
@@ -80,21 +101,6 @@ def main(arguments: Sequence[str]) -> int:
     change.add_argument("--api-key-env", help="environment variable with its key: NAME_API_KEY")
     change.add_argument("--api-key-file", help="file with its key, in the folder 'backend_keys'")
     change.add_argument("--revision", help="change nothing unless this is its revision")
-    texts = {
-        "enable": "send it requests again",
-        "disable": "send it no new requests and hide its models",
-        "drain": "send it no new requests",
-        "refresh": "resolve its name, read its key and connect again",
-        "delete": "drain it, then delete it",
-    }
-    for name, text in texts.items():
-        command = add_command(commands, name, text, _change)
-        command.add_argument("backend", help="its name or id")
-        command.set_defaults(action=name)
-        if name == "delete":
-            waits = "seconds to wait for its requests (default: 0)"
-            command.add_argument("--wait-s", type=_seconds, default=0.0, help=waits)
-    return run_command(parser.parse_args(arguments))
 
 
 def _add_labels(command: argparse.ArgumentParser) -> None:
