@@ -11,19 +11,21 @@ from tests.support.forks import Forked, start_frontend
 from tests.support.gateway import run_gateway
 from tests.support.processes import ROOT, wait_for
 
+SET_BY_IMPORTS = {"GRPC_EXPERIMENTS": "-event_engine_client"}
 READ_BY_IMPORTS = {"PROMETHEUS_MULTIPROC_DIR": "/nowhere"}
 
 
 @pytest.mark.parametrize("arguments", [["--port", "many"], ["--drain-s", "-1"], ["help", "keys"]])
 def test_both_print_the_same_and_end_alike(arguments: list[str], tmp_path: Path) -> None:
     seen = []
-    for more, kind in ({}, Forked), (READ_BY_IMPORTS, subprocess.Popen):
+    kinds = (({}, Forked), (SET_BY_IMPORTS, Forked), (READ_BY_IMPORTS, subprocess.Popen))
+    for more, kind in kinds:
         with (tmp_path / "log").open("wb") as log:
             process = start_frontend(arguments, log.fileno(), ROOT, {**os.environ, **more})
-        assert isinstance(process, kind)
         seen.append((process.wait(60), (tmp_path / "log").read_text()))
-    forked, own = seen
-    assert forked == own
+        assert isinstance(process, kind)
+    *forked, own = seen
+    assert forked == [own, own]
     assert own[1]
 
 

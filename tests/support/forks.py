@@ -69,7 +69,6 @@ class Forks:
     """The process that forks. It ends with the one that started it."""
 
     def __init__(self, environment: dict[str, str]) -> None:
-        self._fixed = _fixed(environment)
         self._requests, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         for end in (self._requests, theirs):
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _MAX_BYTES)
@@ -79,11 +78,13 @@ class Forks:
                 command, cwd=Path(__file__).parents[2], env=environment,
                 stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()],
             )  # fmt: skip
-            self._requests.recv(1)  # its imports are done
+            # what its imports have set; a test that imports the same has it in its environment
+            self._added: dict[str, str] = json.loads(self._requests.recv(_MAX_BYTES))
+        self._fixed = _fixed(self._added | environment)
 
     def fits(self, environment: dict[str, str]) -> bool:
         """Whether imports with this environment would have read what they have read."""
-        return _fixed(environment) == self._fixed
+        return _fixed(self._added | environment) == self._fixed
 
     def start(
         self, arguments: list[str], output: int, folder: Path, environment: dict[str, str]
@@ -127,7 +128,7 @@ def _serve(requests: socket.socket) -> None:
     sys.modules["__main__"] = frontend.__main__
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those who watch
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends pytest, and so the requests
-    requests.send(b"1")
+    requests.send(json.dumps(added).encode())
     while True:
         request, fds, _, _ = socket.recv_fds(requests, _MAX_BYTES, 2)
         if not request:
