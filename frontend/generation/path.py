@@ -61,7 +61,7 @@ class Path:
     def __post_init__(self) -> None:
         self.places = Places(self.fleet)
         self.shares = Shares(self.places, self.runs)
-        self.queue.has_room = self.places.has_room
+        self.queue.room = self.places.room
         self.places.freed.append(self.queue.wake)
 
     @asynccontextmanager

@@ -34,12 +34,15 @@ class Bounds:
 
 @dataclass(slots=True)
 class Queue:
-    """Slots for running requests, and who waits for them. `has_room`: of a model's upstreams."""
+    """Slots for running requests, and who waits for them.
+
+    `room`: free places at the upstreams of a model.
+    """
 
     policy: FairShare
     bounds: Bounds = field(default_factory=Bounds)
     clock: Callable[[], float] = time.monotonic
-    has_room: Callable[[str], bool] | None = None
+    room: Callable[[str], float] | None = None
     draining: bool = False
     _turns: dict[int, tuple[Job, asyncio.Future[None]]] = field(default_factory=dict)
     _bytes: int = 0
@@ -105,7 +108,7 @@ class Queue:
             self.policy.settle(job, actual)
 
     def placed(self, job: Job, upstream: str | None = None) -> None:
-        """A running job has its place at an upstream, which `has_room` counts from now on."""
+        """A running job has its place at an upstream, which `room` counts from now on."""
         if upstream is not None and job.decision is not None:
             job.decision.upstream = upstream
         if job.unplaced:
@@ -214,15 +217,17 @@ class Queue:
                 waiting[1].set_result(None)
 
     def _begun(self, job: Job) -> None:
-        if self.has_room is not None:
+        if self.room is not None:
             job.unplaced = True
             self._unplaced[job.resource] += 1
 
     def _may_run(self, model: str) -> bool:
-        if self.has_room is None:
+        if self.room is None:
             return True
-        # one after the other: an upstream's room is counted from when a request is there
-        return not self._unplaced[model] and self.has_room(model)
+        # a place is taken when the request gets there, until then it is counted here; models that
+        # share an upstream count together, but each may have one request on its way
+        room = self.room(model)
+        return room > self._unplaced.total() or room > 0 == self._unplaced[model]
 
 
 def _overloaded(reason: str, wait_s: float) -> Overloaded:

@@ -81,10 +81,10 @@ class Member:
         return not self.running and not self.registry.residency.is_used
 
     @property
-    def has_room(self) -> bool:
-        """Whether one more request may run there."""
+    def room(self) -> float:
+        """Requests that may be added to those that run there; infinite without a bound."""
         most = self.most
-        return most is None or self.running < most
+        return math.inf if most is None else max(most - self.running, 0)
 
     @property
     def figures(self) -> Figures | None:

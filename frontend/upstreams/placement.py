@@ -6,6 +6,7 @@ with all breakers open the breakers do not count.
 """
 
 import asyncio
+import math
 import random
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Set
@@ -113,10 +114,10 @@ class Places:
     """Called when a place becomes free and no request takes it."""
     _waiting: deque[_Waiter] = field(default_factory=deque)
 
-    def has_room(self, model: str) -> bool:
-        """Whether a request to the model would not wait for a place."""
+    def room(self, model: str) -> float:
+        """Requests to the model that would not wait for a place; infinite where nobody counts."""
         held = [one for one, _ in self.fleet.holders(model) if one.takes_requests]
-        return not held or any(one.has_room for one in held)
+        return sum(one.room for one in held) if held else math.inf
 
     def serves(self, model: str, need: Need, capability: str | None = None) -> bool:
         """Whether an upstream can serve the request now, by all hard constraints."""
@@ -185,7 +186,7 @@ class Places:
             fitting = self._fitting(model.name, need, tried)
             if not fitting:
                 raise self._refusal(model.name, need)
-            free = [one for one in fitting if one.has_room]
+            free = [one for one in fitting if one.room]
             if free:
                 member = self._choose(free, model.name, need, call_id)
                 member.running += 1

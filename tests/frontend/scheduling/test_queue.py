@@ -1,6 +1,7 @@
 """Slots are bounded, queues are bounded, and nothing leaks a slot."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -307,7 +308,7 @@ async def test_who_gives_up_leaves_nothing() -> None:
 async def test_as_many_run_as_upstreams_have_room_for() -> None:
     at_upstream, most = 0, 3
     queue, release = queue_of(100), asyncio.Event()
-    queue.has_room = lambda _: at_upstream < most
+    queue.room = lambda _: most - at_upstream
 
     async def take(number: int) -> None:
         nonlocal at_upstream
@@ -324,6 +325,40 @@ async def test_as_many_run_as_upstreams_have_room_for() -> None:
     for _ in range(6):
         await let_run()
     assert (queue.running, queue.waiting) == (3, 6)
+    release.set()
+    await asyncio.gather(*tasks)
+    assert queue.idle
+
+
+async def test_all_free_places_are_taken_at_once() -> None:
+    """A request that is on its way to its place does not hold up those for the other places."""
+    queue, free, release = queue_of(100), 0, asyncio.Event()
+    queue.room = lambda _: free
+    tasks = [asyncio.create_task(hold(queue, release)) for _ in range(9)]
+    await let_run()
+    assert (queue.running, queue.waiting) == (0, 9)
+    free = 3
+    queue.wake()
+    assert (queue.running, queue.waiting) == (3, 6)
+    release.set()
+    await asyncio.gather(*tasks)
+    assert queue.idle
+
+
+async def test_models_that_share_an_upstream_count_together_until_they_have_places() -> None:
+    queue, free, release = queue_of(100), 0, asyncio.Event()
+    queue.room = lambda _: free
+
+    async def take(model: str) -> None:
+        async with queue.slot(replace(job(), resource=model), 5):
+            await release.wait()
+
+    tasks = [asyncio.create_task(take(model)) for model in "aaaabb"]
+    await let_run()
+    free = 2
+    queue.wake()
+    # of b one may run: the free places may be those of another upstream
+    assert queue.running <= 3
     release.set()
     await asyncio.gather(*tasks)
     assert queue.idle
