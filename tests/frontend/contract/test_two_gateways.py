@@ -138,7 +138,7 @@ def test_a_gateway_whose_postgres_is_away_is_not_ready_and_says_so(
             assert answer["failed"] == ["database"]
             assert answer["checks"]["database"] == "not available"
             assert server.url("").partition("@")[2].strip("/") not in str(answer), "for operators"
-            # whoever was known before still is, for a minute, and sees the reason
+            # a key that was read before is valid for a minute, and its owner sees the reason
             told = httpx2.get(status, headers=headers).json()["database"]
             assert told["kind"] == "postgresql"
             assert told["failure"]
