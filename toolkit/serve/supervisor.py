@@ -123,8 +123,8 @@ class Supervisor:
         self.models = [model for model in self.known if not self._waits(model)]
         # before anything is downloaded or loaded: a taken port is found in milliseconds
         check_free(options.ports)
-        if note := check_disk(options.logs):
-            self.report(note)
+        if warning := check_disk(options.logs):
+            self.report(warning)
         # /dev/shm may be full of what a killed service left
         sweep()
         runtime = ensure_triton(self.progress)
