@@ -43,7 +43,7 @@ def heard(client: socket.socket) -> bytes:
 def watch(second: Bystander) -> None:
     """Until the second caller has had some more answers."""
     seen = len(second.latencies_s)
-    wait_for(lambda: len(second.latencies_s) >= seen + 50, 60, "50 answers")
+    wait_for(lambda: len(second.latencies_s) >= seen + 50, what="50 answers")
 
 
 @contextlib.contextmanager

@@ -178,7 +178,7 @@ def run_prometheus(gateway: str, folder: Path) -> Iterator[str]:
     with log.open("wb") as sink:
         process = subprocess.Popen(command, stdout=sink, stderr=sink)
     try:
-        wait_for(lambda: status_of(f"{url}/-/ready") == 200, 60, "an answer of Prometheus")
+        wait_for(lambda: status_of(f"{url}/-/ready") == 200, what="an answer of Prometheus")
         yield url
     finally:
         process.terminate()

@@ -51,7 +51,7 @@ class Postgres:
                 stderr=log,
                 cwd="/",
             )
-        wait_for(self._answers, 30, "an answer of PostgreSQL")
+        wait_for(self._answers, what="an answer of PostgreSQL")
 
     def stop(self, *, kill: bool = False) -> None:
         """Ends it immediately; with `kill` as a machine that fails."""

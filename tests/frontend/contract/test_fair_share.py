@@ -149,7 +149,7 @@ class Cluster:
 
     def wait_empty(self, *gateways: Gateway) -> None:
         """Those who were cancelled leave nothing behind."""
-        wait_for(lambda: all(map(self.is_empty, gateways)), 30, "empty queues")
+        wait_for(lambda: all(map(self.is_empty, gateways)), what="empty queues")
 
 
 @pytest.fixture(scope="module")

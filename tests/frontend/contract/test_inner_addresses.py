@@ -170,7 +170,7 @@ def test_the_alarm_counts_connections() -> None:
         for host in ("127.0.0.1", "::1"):
             with socket.create_connection((host, rings.port)):
                 pass
-        wait_for(lambda: len(rings.connections) == 2, 10, "both connections")
+        wait_for(lambda: len(rings.connections) == 2, what="both connections")
 
 
 @pytest.mark.parametrize("place", PLACES)

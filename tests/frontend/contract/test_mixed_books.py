@@ -60,8 +60,7 @@ def _register(gateway: Gateway, admin: str, triton: str, liar: Liar) -> None:
                 lambda name=name: (  # type: ignore[misc]
                     http.get(f"/admin/backends/{name}").json()["status"] == "ready"
                 ),
-                30,
-                name,
+                what=name,
             )
 
 

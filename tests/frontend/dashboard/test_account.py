@@ -165,7 +165,7 @@ def test_the_playground_counts_for_who_is_signed_in(browser: Browser, town: Town
         page.goto("/dashboard")
         expect(page.locator("#account")).to_have_attribute("data-ready", "true")
         asked = "async () => (await (await fetch('/me/usage')).json()).totals.requests"
-        wait_for(lambda: page.evaluate(asked) == 1, 20, "the usage of the request")
+        wait_for(lambda: page.evaluate(asked) == 1, what="the usage of the request")
         page.reload()
         expect(page.locator("#usage > .wide tbody tr")).to_contain_text("echo")
         expect(page.get_by_role("img", name="tokens of 1 request by day")).to_be_visible()
