@@ -48,7 +48,7 @@ def test_lines_arrive_in_order_and_a_refused_one_is_counted(kind: str, tmp_path:
         for number in range(5):
             sink.put(line("poison" if number == 3 else f"line {number}"))
         wait_for(lambda: sum(lost) == 1, what="the refusal")
-        sink.close(5)
+        sink.close(60)
     own = [message for message in server.messages if message.startswith("line")]
     assert own == ["line 0", "line 1", "line 2", "line 4"]
     assert "the-token" in server.heads[0][1]["authorization"]
@@ -66,9 +66,10 @@ def test_lines_wait_on_disk_while_a_sink_is_away(kind: str, mode: str, tmp_path:
         sink.put(line("second"))
         wait_for(lambda: sink.waiting_bytes > 130, what="both lines on disk")
         server.mode = "accept"
-        wait_for(lambda: len(server.messages) >= 2, what="both lines")
-        sink.close(5)
-    assert server.messages[:2] == ["first", "second"]
+        wait_for(lambda: "second" in server.messages, what="both lines")
+        sink.close(60)
+    # a busy machine may not read an answer within the time limit, and sends what it has sent
+    assert [*dict.fromkeys(server.messages)] == ["first", "second"]
     assert sum(lost) == 0
 
 
@@ -88,7 +89,7 @@ def test_what_waits_is_sent_by_the_next_process(tmp_path: Path) -> None:
         again, lost = started("elastic", server, tmp_path)
         again.put(line("after"))
         wait_for(lambda: len(server.messages) == 2, what="both lines")
-        again.close(5)
+        again.close(60)
     assert (server.messages, lost) == (["before", "after"], [])
 
 
@@ -99,7 +100,7 @@ def test_elastics_busy_lines_are_sent_again_alone(tmp_path: Path) -> None:
         sink.put(line("busy"))
         sink.put(line("other"))
         wait_for(lambda: len(server.messages) == 2, what="both lines")
-        sink.close(5)
+        sink.close(60)
     assert (sorted(server.messages), sum(lost)) == (["busy", "other"], 0)
 
 
@@ -131,7 +132,7 @@ def test_a_file_is_rotated_and_nothing_is_cut(tmp_path: Path) -> None:
         )
     path.rename(tmp_path / "moved")  # as logrotate does
     sink.put(line("after the move"))
-    sink.close(5)
+    sink.close(60)
     assert orjson.loads(path.read_bytes())["message"] == "after the move"
     older = path.with_name("gateway.jsonl.1").read_bytes().splitlines()
     assert [orjson.loads(one)["message"][0] for one in older] == ["1"]
@@ -165,7 +166,7 @@ def test_a_line_that_a_full_disk_cut_is_finished_when_there_is_room(
     disk.room = 10_000
     wait_for(lambda: path.read_bytes().endswith(b"\n"), what="the rest of the line")
     sink.put(line("next"))
-    sink.close(5)
+    sink.close(60)
     shown = [orjson.loads(one)["message"] for one in path.read_bytes().splitlines()]
     assert shown == ["cut", "next"]
 
@@ -196,7 +197,7 @@ def test_a_full_pipe_stops_nobody_and_counts(tmp_path: Path) -> None:
     while not lost:
         sink.put(line("x" * 70_000))
     os.close(reader)
-    sink.close(5)
+    sink.close(60)
     os.close(writer)
     assert lost
 
