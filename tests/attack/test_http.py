@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from tests.attack.conftest import CHAT, Bystander, Target
 from tests.support.processes import wait_for
 
-pytestmark = pytest.mark.timeout(300)
 MODELS = b"GET /v1/models HTTP/1.1\r\nhost: localhost\r\n\r\n"
 CHUNKED = b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n"
 

@@ -223,7 +223,6 @@ def values(prometheus: str, expression: str) -> list[str]:
 
 
 @needs_prometheus
-@pytest.mark.timeout(240)
 def test_no_panel_is_empty(echo_triton: EchoTriton, tmp_path: Path) -> None:
     databases = Databases(server_folder())
     file, key = asyncio.run(_admin_key(databases))

@@ -17,7 +17,6 @@ from tests.support.databases import Databases, server_folder
 from tests.support.gateway import run_gateway
 from tests.support.processes import Service
 
-pytestmark = pytest.mark.timeout(300)
 _BLOCK = 16
 """The tokens of a block: vLLM caches whole blocks."""
 

@@ -24,7 +24,6 @@ from tests.support.gateway import Gateway, run_gateway
 from tests.support.processes import wait_for
 from tests.support.upstream import ScriptedUpstream
 
-pytestmark = pytest.mark.timeout(120)
 SECRET = re.compile(r"tt-[a-z0-9]{16}-[0-9A-Za-z]{43}")
 
 

@@ -21,8 +21,6 @@ from tests.support.echo import EchoTriton, script
 from tests.support.gateway import Gateway, run_gateway
 from tests.support.processes import wait_for
 
-pytestmark = pytest.mark.timeout(120)
-
 
 @dataclass
 class Office:

@@ -20,7 +20,6 @@ from tests.support.gateway import run_gateway
 from tests.support.processes import wait_for
 from tests.support.web import web_server
 
-pytestmark = pytest.mark.timeout(180)
 CLOUD_KEY = "sk-never-shown-anywhere"
 
 

@@ -18,7 +18,6 @@ from tests.support.echo import EchoTriton, script
 from tests.support.gateway import Gateway, run_gateway
 from tests.support.processes import wait_for
 
-pytestmark = pytest.mark.timeout(180)
 CHAT = "/v1/chat/completions"
 
 

@@ -20,7 +20,6 @@ from tests.support.echo import EchoTriton, script
 from tests.support.gateway import run_gateway
 from tests.support.processes import wait_for
 
-pytestmark = pytest.mark.timeout(120)
 USERS = {"ann": "red", "bob": "red", "cid": "blue", "dan": "green"}
 """Groups of users: red and blue are of one organisation."""
 

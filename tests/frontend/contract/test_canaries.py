@@ -39,7 +39,6 @@ from tests.support.processes import wait_for
 from tests.support.redis import RedisServer
 from tests.support.sinks import FakeSink, fake_sink
 
-pytestmark = pytest.mark.timeout(600)
 CHAT, KIND = "/v1/chat/completions", "content-type"
 _FULL_SEARCH = "/admin/audit/search?format=jsonl&content=true"
 _SHOWN = (

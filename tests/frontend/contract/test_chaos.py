@@ -29,7 +29,6 @@ from tests.support.ledgers import check_books, rows_of
 from tests.support.metrics import value_of
 from tests.support.redis import RedisServer
 
-pytestmark = pytest.mark.timeout(240)
 _TOKENS = ("prompt", "cached", "completion", "reasoning")
 _BUDGETS = {"rich": 10_000_000, "poor": 4_000, "thrifty": 60_000, "streams": 1_000_000}
 _ASKING = ("rich", "poor", "thrifty", "paying")

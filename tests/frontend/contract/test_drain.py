@@ -16,8 +16,6 @@ from tests.support.echo import EchoTriton, echo_requests, script
 from tests.support.gateway import run_gateway
 from tests.support.processes import PATIENCE_S, ROOT, free_port, status_of, wait_for
 
-pytestmark = pytest.mark.timeout(120)
-
 
 def test_a_drain_lets_streams_finish_and_refuses_new_work(
     echo_triton: EchoTriton, tmp_path: Path

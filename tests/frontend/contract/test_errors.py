@@ -12,7 +12,6 @@ from tests.support.echo import script
 from tests.support.gateway import Gateway
 from tests.support.processes import wait_for
 
-pytestmark = pytest.mark.timeout(120)
 CHAT = "/v1/chat/completions"
 HELLO = {"model": "echo", "messages": [{"role": "user", "content": "hello"}]}
 

@@ -9,7 +9,6 @@ import pytest
 
 from tests.support.processes import wait_for
 
-pytestmark = pytest.mark.timeout(120)
 CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
 MESSAGES, RESPONSES = "/v1/messages", "/v1/responses"
 OLLAMA, GENERATE = "/api/chat", "/api/generate"

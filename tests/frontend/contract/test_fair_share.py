@@ -27,7 +27,6 @@ from tests.support.ledgers import add_quota, rows_of
 from tests.support.processes import wait_for
 from tests.support.redis import RedisServer
 
-pytestmark = pytest.mark.timeout(180)
 WEIGHTS = {"student": 1, "staff": 2, "faculty": 3, "admin": 10}
 SLOTS = 4
 DEPTH = 48

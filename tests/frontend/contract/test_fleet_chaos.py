@@ -26,7 +26,6 @@ from tests.support.gateway import Gateway, run_gateway
 from tests.support.lying import FAULTS, lying_server
 from tests.support.processes import wait_for
 
-pytestmark = pytest.mark.timeout(240)
 _WORKERS = 8
 
 

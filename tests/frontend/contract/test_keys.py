@@ -20,7 +20,6 @@ from tests.support.gateway import Gateway, run_gateway
 from tests.support.processes import wait_for
 from tests.support.upstream import ScriptedUpstream
 
-pytestmark = pytest.mark.timeout(120)
 HELLO = {"model": "echo", "messages": script(text="a b")}
 
 

@@ -16,8 +16,6 @@ from tests.support.echo import EchoTriton, script
 from tests.support.gateway import Gateway, run_gateway
 from tests.support.processes import PATIENCE_S, wait_for
 
-pytestmark = pytest.mark.timeout(120)
-
 
 def test_the_queue_is_bounded(echo_triton: EchoTriton, tmp_path: Path) -> None:
     flags = ("--max-running", "1", "--max-waiting", "0")

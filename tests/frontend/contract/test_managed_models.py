@@ -19,7 +19,6 @@ from tests.support.echo import EchoTriton, script
 from tests.support.gateway import Gateway, run_gateway
 from tests.support.processes import wait_for
 
-pytestmark = pytest.mark.timeout(120)
 CHANGED = "echo-diffusion"
 """The model that is loaded and unloaded."""
 

@@ -12,8 +12,6 @@ from tests.support.echo import EchoTriton, script
 from tests.support.gateway import Gateway, run_gateway
 from tests.support.processes import wait_for
 
-pytestmark = pytest.mark.timeout(120)
-
 
 @pytest.fixture(scope="module")
 def keys(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:

@@ -12,8 +12,6 @@ from tests.support.echo import EchoTriton, script
 from tests.support.gateway import run_gateway
 from tests.support.processes import status_of, wait_for
 
-pytestmark = pytest.mark.timeout(180)
-
 
 def test_triton_killed_is_a_503_and_recovery_needs_no_restart(
     mortal_triton: EchoTriton, tmp_path: Path

@@ -13,8 +13,6 @@ from tests.support.gateway import run_gateway
 from tests.support.plain import plain_triton
 from tests.support.processes import status_of, wait_for
 
-pytestmark = pytest.mark.timeout(180)
-
 DECLARED: list[dict[str, Any]] = [
     {"name": "vllm", "own": "vllm_model", "chat_template": "chatml", "context_length": 4096},
     {"name": "older", "own": "older_vllm", "chat_template": "chatml"},

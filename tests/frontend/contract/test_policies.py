@@ -21,7 +21,6 @@ from tests.support.gateway import run_gateway
 from tests.support.lying import MODEL, Liar, lying_server
 from tests.support.processes import wait_for
 
-pytestmark = pytest.mark.timeout(180)
 NAMES = ("echo", "echo-embedding", "echo-rerank", "echo-diffusion")
 ALLOWED = {"trust": ["high", "medium"], "site": ["local"]}
 

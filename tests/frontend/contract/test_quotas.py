@@ -26,8 +26,6 @@ from tests.support.gateway import Gateway, run_gateway
 from tests.support.ledgers import check_books, rows_of
 from tests.support.processes import wait_for
 
-pytestmark = pytest.mark.timeout(120)
-
 
 @dataclass
 class Bank:

@@ -18,8 +18,6 @@ from tests.support.gateway import run_gateway
 from tests.support.processes import wait_for
 from tests.support.redis import RedisServer
 
-pytestmark = pytest.mark.timeout(120)
-
 
 @dataclass
 class Pair:

@@ -24,7 +24,6 @@ from tests.support.ledgers import check_books
 from tests.support.metrics import value_of
 from tests.support.processes import wait_for
 
-pytestmark = pytest.mark.timeout(240)
 _STREAMS, _KIND = 3, ("prompt", "completion")
 
 

@@ -18,7 +18,6 @@ from tests.support.gateway import run_gateway
 from tests.support.plain import versioned_triton
 from tests.support.processes import PATIENCE_S, wait_for
 
-pytestmark = pytest.mark.timeout(120)
 USERS = 12
 
 

@@ -17,7 +17,6 @@ from tests.support.gateway import Gateway, run_gateway
 from tests.support.repository import write_echo_chat
 from toolkit.runtime.environments import link_environments
 
-pytestmark = pytest.mark.timeout(240)
 MODELS = ("north", "south")
 _CHANGE = re.compile(r"successfully (loaded|unloaded) '(north|south)'")
 

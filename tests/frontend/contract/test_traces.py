@@ -22,7 +22,6 @@ from tests.support.gateway import Gateway, run_gateway
 from tests.support.metrics import value_of
 from tests.support.processes import wait_for
 
-pytestmark = pytest.mark.timeout(120)
 CHAT = "/v1/chat/completions"
 
 

@@ -14,8 +14,6 @@ from tests.support.echo import EchoTriton, script
 from tests.support.gateway import Gateway, run_gateway
 from tests.support.processes import status_of, wait_for
 
-pytestmark = pytest.mark.timeout(180)
-
 
 def write_upstreams(folder: Path, *entries: dict[str, Any]) -> str:
     file = folder / "upstreams.json"

@@ -26,7 +26,7 @@ from tests.support.echo import EchoTriton, script
 from tests.support.gateway import run_gateway
 from tests.support.processes import wait_for
 
-pytestmark = [pytest.mark.timeout(120), needs_chromium]
+pytestmark = needs_chromium
 SCRIPT = "<img src=x onerror=alert(1)>"
 BROWSER = {"accept": "text/html, */*;q=0.8"}
 HELLO = {"model": "echo", "messages": script(text="a b")}

@@ -15,7 +15,7 @@ from tests.support.echo import EchoTriton
 from tests.support.processes import wait_for
 from tests.support.site import Site, csrf, run_site
 
-pytestmark = [pytest.mark.timeout(120), needs_chromium]
+pytestmark = needs_chromium
 PEOPLE = {"ada": "admin", "sam": "staff", "liv": "student"}
 
 

@@ -16,8 +16,6 @@ from tests.support.processes import soon, wait_for
 from tests.support.repository import write_echo_chat
 from tests.support.triton import Server, serve
 
-pytestmark = pytest.mark.timeout(180)
-
 
 @pytest.fixture
 def second(server: Server) -> Iterator[Client]:

@@ -23,7 +23,6 @@ from tests.support.processes import soon, wait_for
 from tests.support.triton import Server, serve
 from tests.support.weights import write_llama
 
-pytestmark = pytest.mark.timeout(400)
 CLOSED = {"additionalProperties": False}
 PROPERTIES = {
     "type": "object",

@@ -24,7 +24,6 @@ from python_backends.vllm_engine.grammars import Grammars
 from tests.support.processes import wait_for
 from toolkit.runtime.environments import ensure_environment
 
-pytestmark = pytest.mark.timeout(120)
 STOP = 256
 LIMITS = GrammarLimits(grammar_compile_s=2, grammar_memory_mb=300, grammar_mask_ms=100)
 MAKE_VOCABULARY = """

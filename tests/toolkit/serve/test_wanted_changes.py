@@ -28,7 +28,6 @@ def loaded(service: Service) -> set[str]:
     return {each["model"] for each in models(service, "list") if each["serving"]}
 
 
-@pytest.mark.timeout(180)
 def test_a_wanted_change_restarts_nothing_and_a_restart_keeps_it(
     echo_repository: Path, tmp_path: Path
 ) -> None:

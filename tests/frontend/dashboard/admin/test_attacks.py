@@ -15,7 +15,7 @@ from tests.support.echo import script
 from tests.support.processes import wait_for
 from tests.support.site import Site, csrf, open_admin
 
-pytestmark = [pytest.mark.timeout(120), needs_chromium]
+pytestmark = needs_chromium
 PUBLIC = {"/login", "/login/password", "/login/code", "/login/enrol", "/key-requests"}
 PAGES = ("/", "/playground", "/login", "/request-key", "/dashboard", "/nothing-here")
 

@@ -13,7 +13,7 @@ from tests.support.echo import script
 from tests.support.processes import wait_for
 from tests.support.site import Site, csrf, open_admin
 
-pytestmark = [pytest.mark.timeout(180), needs_chromium]
+pytestmark = needs_chromium
 SCRIPT = "<img src=x onerror=alert(1)>"
 FEW_ROWS = "document.querySelectorAll('#view tbody tr:nth-child(n+4)').forEach((r) => r.remove())"
 NAMES = [page.name for _, pages in SECTIONS for page in pages]

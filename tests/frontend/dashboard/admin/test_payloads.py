@@ -20,7 +20,7 @@ from tests.support.echo import script
 from tests.support.processes import wait_for
 from tests.support.site import Site, csrf, open_admin
 
-pytestmark = [pytest.mark.timeout(180), needs_chromium]
+pytestmark = needs_chromium
 EVIL = "</script><svg onload=alert(1)>\"'><img src=x onerror=alert(2)>${1}{{1}}"
 LINES = "a\r\nset-cookie: stolen=1\r\n\r\n<b>x"
 
