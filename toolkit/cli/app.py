@@ -37,6 +37,13 @@ from toolkit.errors import ToolkitError, UsageError
 
 INTERRUPTED = 130
 BUG = 70
+_CODES = (
+    "Exit status: 0 done, 1 an error, 2 wrong use, 3 a result of `quantize` that exceeds a limit, "
+    "70 a bug in the toolkit, 129 the terminal was closed, 130 Ctrl-C, 143 SIGTERM. `serve` ends "
+    "with 0 when it is stopped after Triton was started."
+)
+_BEGINNING = 4
+"""Letters of an option that tell what was meant, as in --tempp."""
 _LEFT = {
     "build-repo": "the repository is unchanged; the next build reuses the finished steps",
     "pull": "the same command continues the download",
@@ -49,6 +56,7 @@ app = typer.Typer(
     name="toolkit",
     cls=LazyGroup,
     help="Build, verify and serve NVIDIA Triton model repositories from one models.yaml.",
+    epilog=_CODES,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
@@ -224,8 +232,24 @@ def _misuse(error: typer.TyperException) -> ToolkitError:
         text = text.replace(details["msg"], _problem(details))
     text, close = _without_suggestions(text)
     context = getattr(error, "ctx", None)
+    unknown = getattr(error, "option_name", "")
+    if unknown.startswith("--") and context is not None and context.info_name == "run":
+        close = _close_to_parameter(unknown, context.command) or close
     path = context.command_path if context is not None else _command_path(sys.argv[1:])
     return ToolkitError(text[:1].lower() + text[1:], hint=close or f"{path} --help")
+
+
+def _close_to_parameter(unknown: str, command: Any) -> str:
+    """`toolkit run` sets parameters with one option; other programs have an option for each."""
+    from toolkit.chat.parameters import PARAMETERS
+    from toolkit.names import close_matches
+
+    known = {name: f"--set {name}=…" for name in PARAMETERS}
+    known |= {flag.lstrip("-"): flag for each in command.params for flag in each.opts}
+    name = unknown.lstrip("-").replace("-", "_")
+    begin = [each for each in known if each.startswith(name[:_BEGINNING])]
+    near = close_matches(name, begin, cutoff=0.4) or close_matches(name, known, cutoff=0.5)
+    return f"did you mean {known[near[0]]}?" if near else ""
 
 
 def _without_suggestions(text: str) -> tuple[str, str]:

@@ -59,6 +59,12 @@ def number_misfit(value: object, bounds: Mapping[str, float], at: Path) -> Itera
         yield from _out_of_range(value, bounds, at)
 
 
+def names_of(declared: Declared) -> list[Any]:
+    """The choices of a type, without what else it takes."""
+    kind = declared if isinstance(declared, str) else str(declared["type"])
+    return [choice for part in _parsed(kind) for choice in _choices(part)]
+
+
 def _check(value: object, declared: Declared, at: Path, engine: Engine) -> Iterator[Misfit]:
     kind = declared if isinstance(declared, str) else str(declared["type"])
     union = _parsed(kind)

@@ -18,7 +18,7 @@ from frontend.accounts.credentials import (
 from frontend.accounts.directory.actor import Actor
 from frontend.accounts.directory.change import Change, Changes
 from frontend.accounts.directory.groups import disabled
-from frontend.accounts.directory.quotas import NewQuota, add_quota
+from frontend.accounts.directory.quotas import add_quota
 from frontend.accounts.directory.rules import check_quotas, check_text, exists, find_user
 from frontend.accounts.directory.users import NewUser, add_user
 from frontend.accounts.keys import Key as Line
@@ -26,6 +26,7 @@ from frontend.accounts.limits import Measure
 from frontend.accounts.limits import Scope as Whose
 from frontend.accounts.scopes import covers, make_scope
 from frontend.domain.accounts import Key
+from frontend.domain.allowances import NewQuota
 from frontend.domain.identity import Scope
 from frontend.errors import Conflict, Forbidden, InvalidRequest
 from frontend.store import accounts as store

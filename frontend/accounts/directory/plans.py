@@ -7,12 +7,12 @@ from frontend.accounts import plans as rules
 from frontend.accounts.credits import Balance, NotEnough, Reason, Transfer, transfer
 from frontend.accounts.directory.actor import Actor
 from frontend.accounts.directory.change import Change, Changes
-from frontend.accounts.directory.quotas import NewQuota, check_quota
+from frontend.accounts.directory.quotas import check_quota
 from frontend.accounts.directory.rules import check_choice, check_name, check_text, exists
 from frontend.accounts.limits import MAX_AMOUNT, Scope
 from frontend.accounts.memory import plan_of, subscription_of
 from frontend.accounts.windows import parse_window
-from frontend.domain.allowances import StoredPlan, StoredPrice, Subscription
+from frontend.domain.allowances import NewQuota, StoredPlan, StoredPrice, Subscription
 from frontend.domain.ids import new_id
 from frontend.errors import Conflict, InvalidRequest, NotFound
 from frontend.store import accounts as store

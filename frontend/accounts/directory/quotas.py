@@ -14,7 +14,7 @@ from frontend.accounts.directory.change import Change, Changes
 from frontend.accounts.directory.rules import check_choice, check_text, exists
 from frontend.accounts.limits import MAX_AMOUNT, Measure, Scope
 from frontend.accounts.windows import Kind, parse_window
-from frontend.domain.allowances import STATUSES, Quota, QuotaRequest
+from frontend.domain.allowances import STATUSES, NewQuota, Quota, QuotaRequest
 from frontend.domain.ids import new_id
 from frontend.errors import Conflict, InvalidRequest, StoreUnavailable
 from frontend.store import accounts as store
@@ -32,25 +32,6 @@ _SUBJECTS: dict[Scope, Records[Any]] = {
     Scope.USER: store.USERS,
     Scope.KEY: store.KEYS,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class NewQuota:
-    """What a quota says."""
-
-    scope_kind: str
-    scope_id: str
-    measure: str
-    period: str
-    amount: int
-    model: str = ""
-    expires_at_us: int | None = None
-
-    @property
-    def what(self) -> dict[str, str]:
-        """What it counts, and for whom."""
-        names = ("scope_kind", "scope_id", "model", "measure", "period")
-        return {name: getattr(self, name) for name in names}
 
 
 def check_quota(quota: NewQuota, now_us: int) -> None:

@@ -11,6 +11,7 @@ from frontend.dialects.admin.answers import Shown
 from frontend.dialects.admin.bodies import instant_us
 from frontend.dialects.declare import Body, about
 from frontend.domain.allowances import (
+    NewQuota,
     Quota,
     QuotaRequest,
     StoredPlan,
@@ -167,6 +168,21 @@ def columns_of_price(body: PriceBody) -> dict[str, Any]:
     if body.starts_at is not None:
         values["starts_at_us"] = instant_us(body.starts_at)
     return values
+
+
+def quota_of(body: QuotaBody) -> NewQuota:
+    """What an administrator sets."""
+    return _new_quota(body, body.scope_kind, body.scope_id)
+
+
+def requested_quota_of(body: QuotaRequestBody, user_id: str) -> NewQuota:
+    """What a user asks for."""
+    return _new_quota(body, "user", user_id)
+
+
+def _new_quota(body: QuotaBody | QuotaRequestBody, kind: str, holder: str) -> NewQuota:
+    end_us = instant_us(body.expires_at)
+    return NewQuota(kind, holder, body.measure, body.period, body.amount, body.model or "", end_us)
 
 
 def changes_of_quota(body: QuotaEdit) -> dict[str, Any]:

@@ -70,7 +70,7 @@ def test_failures_in_the_middle_of_a_stream(client: Client) -> None:
         client.next()
     with pytest.raises(StreamError, match="scripted failure"):
         client.events("echo", prompt=script(fail_after=0))
-    with pytest.raises(StreamError, match="no script field"):
+    with pytest.raises(StreamError, match="unknown script field"):
         client.events("echo", prompt=script(nonsense=1))
     with pytest.raises(StreamError, match="context_length_exceeded"):
         client.events("echo", prompt={"token_ids": [1] * 4096})
