@@ -30,7 +30,7 @@ def free_port() -> int:
 
 PATIENCE_S = 120
 """How long a test waits for what takes milliseconds on an idle machine. A busy one may need minutes
-for it, and a limit that is reached shows nothing but that."""
+for it, and a limit that is reached shows only that."""
 
 
 def wait_for(
