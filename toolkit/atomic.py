@@ -22,6 +22,7 @@ COMPLETE = "complete"
 """The file that marks a folder as complete where it cannot be renamed into place."""
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 """Errors of a disk, or of a user's share of it, that has no room left."""
+_PROBED_BYTES = 1 << 20
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
 
@@ -44,8 +45,18 @@ def make_new(place: Path, make: Callable[[Path], None], failure: type[ToolkitErr
         ensure(place, make)
     except OSError as error:
         raise failure(
-            f"{place} cannot be written: {error.strerror or error}", hint="nothing was kept"
+            f"{place} cannot be written: {error.strerror or error}",
+            hint=f"{'free space there; ' if error.errno in FULL else ''}nothing was kept",
         ) from error
+
+
+def check_space(folder: Path) -> None:
+    """Raises OSError, which names the folder, if files cannot be written there. Leaves nothing."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            os.posix_fallocate(probe.fileno(), 0, _PROBED_BYTES)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(folder)) from error
 
 
 def ensure_in_place(place: Path, make: Callable[[Path], None]) -> Path:

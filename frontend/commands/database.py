@@ -86,6 +86,7 @@ def run(
     """
     from frontend.store import migrate
     from frontend.store.database import Database
+    from frontend.store.location import check_space
 
     async def within() -> int:
         database = Database(location)
@@ -97,10 +98,23 @@ def run(
             await database.close()
 
     try:
+        check_space(location)
+    except OSError as error:
+        return _unavailable(f"{location.file.parent}: {error.strerror}")
+    try:
         return asyncio.run(within())
     # the driver's reason is for operators, whose terminal this is
     except StoreUnavailable as error:
-        sys.stderr.write(f"error: the database is not available: {error.reason}\n")
+        return _unavailable(error.reason)
     except migrate.WrongRevision as error:
         sys.stderr.write(f"error: {error}\n")
+    return 1
+
+
+def _unavailable(reason: str) -> int:
+    from frontend.store.location import remedy
+
+    sys.stderr.write(f"error: the database is not available: {reason}\n")
+    if hint := remedy(reason):
+        sys.stderr.write(f"hint: {hint}\n")
     return 1
