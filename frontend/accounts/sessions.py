@@ -1,8 +1,8 @@
-"""The sessions of people who sign in with a browser, from the first step to the end.
+"""The sessions of users who sign in with a browser.
 
-The store has only digests of tokens. A session ends when it was not used for a while, at the
-latest after its longest time, and with a new password. One that still lacks a step, such as a new
-password in place of a one-time one, is not a session yet: it opens nothing but that step.
+The store has only digests of tokens. A session ends if it is not used for a while, after its
+maximum lifetime, and with a new password. While a step is missing, such as replacing a one-time
+password, the token is only valid for that step.
 """
 
 import hashlib
@@ -53,7 +53,7 @@ def _now_us() -> int:
 
 @dataclass(frozen=True, slots=True)
 class Lifetimes:
-    """How long a session lasts: without use, and in any case."""
+    """Seconds that a session lasts: without use, and at most."""
 
     idle_s: int = 12 * 3600
     longest_s: int = 7 * 24 * 3600
@@ -61,7 +61,7 @@ class Lifetimes:
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """A session that begins, or the first steps of one. `browser` is the cookie of its browser."""
+    """A new session, or its first steps. `browser` is the cookie that identifies the browser."""
 
     token: str
     stage: str
@@ -70,7 +70,7 @@ class Begun:
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """Who signs in, and what is missing."""
+    """The user who signs in, and the missing step."""
 
     user_id: str
     name: str
@@ -79,7 +79,7 @@ class Pending:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A session as its user sees it; `id` opens nothing."""
+    """A session for the list of its user; `id` is not a credential."""
 
     id: str
     is_current: bool

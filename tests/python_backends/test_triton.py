@@ -14,7 +14,6 @@ from tests.python_backends.models import Small
 from tests.support.client import Client
 from tests.support.triton import Server
 
-pytestmark = pytest.mark.timeout(180)
 WORDS = {"a": 4, "cat": 5, "dog": 6, "house": 7, "the": 8, "sees": 9}
 
 

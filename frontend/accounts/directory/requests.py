@@ -1,7 +1,7 @@
-"""Requests for keys from people without an account: pending, then approved or refused.
+"""Requests for keys from people without an account, which administrators approve or refuse.
 
-The applicant gets the key with the answer to the form. It starts to work when the request is
-approved, so it is never shown to anyone else, and nothing has to be sent to the applicant later.
+The applicant gets the key with the answer to the form. It becomes valid when the request is
+approved, so it is never shown to anyone else or sent later.
 """
 
 from dataclasses import dataclass, field
@@ -34,7 +34,7 @@ _KEPT_US = 30 * 24 * 3600 * 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """What an applicant writes."""
+    """The fields of the form."""
 
     name: str
     email: str
@@ -43,7 +43,7 @@ class Form:
 
 @dataclass(frozen=True, slots=True)
 class Approval:
-    """What an applicant gets. `user.name` may differ from what the applicant asked for."""
+    """The granted account and key. `user.name` may differ from the requested name."""
 
     user: NewUser
     key: NewKey
@@ -100,7 +100,7 @@ class KeyRequests:
             return await _request(rows, request_id), text
 
     async def status(self, request_id: str, presented: bytes) -> KeyRequest:
-        """For the applicant, who presents the key. Raises NotFound for everyone else."""
+        """The request, for its applicant, who presents the key. Raises NotFound otherwise."""
         async with self.changes.database.connect() as rows:
             request = await _request(rows, request_id)
             digest = await store.digest_of_request(rows, request_id)

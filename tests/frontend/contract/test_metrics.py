@@ -4,15 +4,12 @@ import sqlite3
 from pathlib import Path
 
 import httpx2
-import pytest
 
 from frontend.accounts.keyfile import add_key
 from tests.support.echo import EchoTriton
 from tests.support.gateway import run_gateway
 from tests.support.metrics import samples_of, value_of
 from tests.support.processes import free_port, wait_for
-
-pytestmark = pytest.mark.timeout(120)
 
 
 def test_health_is_readiness(raw: httpx2.Client) -> None:

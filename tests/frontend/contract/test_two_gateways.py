@@ -10,7 +10,6 @@ import httpx2
 import pytest
 from openai import OpenAI
 
-from frontend.accounts.callers import CHECK_S
 from frontend.store.database import Database
 from frontend.store.location import Location, parse_location
 from frontend.store.migrate import upgrade
@@ -77,8 +76,7 @@ def test_a_revoked_key_is_refused_by_both(
         for gateway in (one, two):
             wait_for(
                 lambda gateway=gateway: ask(gateway, "GET", "/me", made["key"]) == 401,
-                5 * CHECK_S,
-                "the refusal",
+                what="the refusal",
             )
 
 
