@@ -19,7 +19,6 @@ from tests.support.echo import EchoTriton, echo_requests, script
 from tests.support.gateway import Gateway, run_gateway
 from tests.support.processes import wait_for
 
-pytestmark = pytest.mark.timeout(300)
 TOOL: Any = {
     "type": "function",
     "function": {
@@ -229,7 +228,7 @@ def test_a_client_that_leaves_ends_the_work_of_the_engine(kind: Kind, stream: bo
         found = [r for r in echo_requests(kind.triton) if mark in json.dumps(r["prompt"])]
         return found[-1]["outcome"] if found else None
 
-    wait_for(lambda: outcome() is not None, 60, "the end of the work")
+    wait_for(lambda: outcome() is not None, what="the end of the work")
     assert outcome() == "abort"
 
 

@@ -20,7 +20,7 @@ from tests.support.databases import Databases
 from tests.support.echo import EchoTriton, script
 from tests.support.site import Site, csrf, open_admin, run_site
 
-pytestmark = [pytest.mark.timeout(240), needs_chromium]
+pytestmark = needs_chromium
 PEOPLE = {"root": "admin", "tess": "student", "fresh": "student"}
 NAMES = [page.name for _, pages in SECTIONS for page in pages]
 LONG = "a-key-whose-name-is-longer-than-its-column-on-a-telephone"
