@@ -1,4 +1,4 @@
-"""Folders that are complete or absent, and replaced in one step, also after a kill.
+"""Creates and replaces folders in one step, so that each is complete or absent, also after a kill.
 
 A folder is made beside its place under a lock, then renamed, so its presence means that it is
 complete. The kernel releases the lock of a process that dies; the next holder removes what that
@@ -60,7 +60,7 @@ def check_space(folder: Path) -> None:
 
 
 def ensure_in_place(place: Path, make: Callable[[Path], None]) -> Path:
-    """As `ensure`, for a folder that holds its own path and cannot be renamed, as a venv.
+    """Like `ensure`, for a folder that contains its own path and cannot be renamed, such as a venv.
 
     The file `complete` in it says that it is.
     """
@@ -112,7 +112,7 @@ def touch(place: Path) -> None:
 
 
 def lock_of(place: Path) -> Path:
-    """The lock that is held while `place` is made."""
+    """The path of the lock file that is held while `place` is made."""
     return place.parent / f".{place.name}.lock"
 
 
@@ -137,7 +137,7 @@ def locked(path: Path, *, wait: bool = True) -> Iterator[None]:
 
 
 def is_current(path: Path, descriptor: int) -> bool:
-    """False when the file that was locked has been removed by its former holder meanwhile."""
+    """Whether the locked file still exists; its former holder may have removed it."""
     try:
         return path.stat().st_ino == os.fstat(descriptor).st_ino
     except FileNotFoundError:

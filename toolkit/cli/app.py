@@ -1,4 +1,4 @@
-"""The root of the command line: global options, exit codes, and what becomes of an exception.
+"""The root of the command line: global options, exit codes, and the handling of exceptions.
 
 Results go to stdout, everything else to stderr. A ToolkitError is printed as `error: …` and
 `hint: …` and ends with its exit code; any other exception is a bug and exits with 70. Tracebacks
