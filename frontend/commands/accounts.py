@@ -1,6 +1,6 @@
-"""What the commands for accounts share: the options, the database, names for ids, and printing.
+"""Shared parts of the commands for accounts: options, database, names for ids, and printing.
 
-They run on the gateway's machine with every right; what they do is what the admin API does.
+The commands run on the gateway's machine with all rights, and call the same code as the admin API.
 """
 
 import argparse
@@ -23,7 +23,7 @@ Shown = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a command prints: rows with these columns, or only a secret. `--json` prints it all."""
+    """The output of a command: rows with these columns, or a secret. `--json` prints all of it."""
 
     shown: Shown | list[Shown]
     columns: tuple[str, ...] = ()

@@ -1,6 +1,6 @@
-"""How commands are parsed: a wrong word is answered with what is wrong and what is close to it.
+"""Parses command lines; an error names the wrong word and the closest valid one.
 
-Numbers are read here; what they may be is said by the declarations of the API's bodies.
+Numbers are parsed here; their bounds are in the declarations of the API's bodies.
 """
 
 import argparse
@@ -16,7 +16,7 @@ _MAX_SHOWN = 40
 
 
 class Parser(argparse.ArgumentParser):
-    """Its errors are one line `error: …` and one line `hint: …`, as those of all commands."""
+    """A parser whose errors are one line `error: …` and one line `hint: …`."""
 
     def error(self, message: str) -> NoReturn:
         """Exits with 2."""

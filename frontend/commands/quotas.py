@@ -1,4 +1,4 @@
-"""`triton-gateway quotas`: limits, and requests for more."""
+"""`triton-gateway quotas`: manages quotas, and users' requests for larger ones."""
 
 import argparse
 import time

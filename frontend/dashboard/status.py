@@ -1,6 +1,6 @@
 """`GET /`: the public status page for browsers, and Ollama's greeting for everything else.
 
-Nothing of a caller is on it, and names of models only where they are not secret.
+It does not show data of callers, and names of models only if they are not secret.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""What a build would refuse, found before anything is downloaded or converted.
+"""Finds what a build would refuse, before anything is downloaded or converted.
 
 It reads models.yaml, sources that are on this disk, and the cache. It changes nothing: what it
 writes for the verifier is in a temporary folder. A model whose weights are not known yet has wide

@@ -1,4 +1,4 @@
-"""The root of the command line: global options, exit codes, and what becomes of an exception.
+"""The root of the command line: global options, exit codes, and the handling of exceptions.
 
 Results go to stdout, everything else to stderr. A ToolkitError is printed as `error: …` and
 `hint: …` and ends with its exit code; any other exception is a bug and exits with 70. Tracebacks
@@ -161,9 +161,19 @@ def _system_error(error: OSError) -> ToolkitError:
         if path and Path(os.fsdecode(path)).is_relative_to(home()):
             hint = "make the cache writable, or set TRITON_TOOLKIT_HOME to another folder"
         return ToolkitError(text, hint=hint)
-    return ToolkitError(
-        text, hint=f"free space there; `toolkit cache prune` empties the cache, {home()}"
-    )
+    hint = "free space there"
+    if path and _share_disk(Path(os.fsdecode(path)), home()):
+        hint += f"; `toolkit cache prune` empties the cache, {home()}"
+    return ToolkitError(text, hint=hint)
+
+
+def _share_disk(one: Path, other: Path) -> bool:
+    """Whether two paths, which may not exist, are on the same disk."""
+    disks = {
+        next(each for each in (path, *path.parents) if each.exists()).stat().st_dev
+        for path in (one.absolute(), other.absolute())
+    }
+    return len(disks) == 1
 
 
 def _interrupted() -> NoReturn:

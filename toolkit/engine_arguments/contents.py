@@ -1,4 +1,4 @@
-"""Values whose type fits and whose content vLLM refuses in code when the engine starts.
+"""Finds values of the right type whose content vLLM refuses when the engine starts.
 
 Names of sampling parameters, custom operations, connectors, buckets, classes to import, versions.
 It follows vLLM 0.32; the names come from the version's own file.

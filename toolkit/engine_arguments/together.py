@@ -1,4 +1,4 @@
-"""Arguments that vLLM refuses together, as its config classes check them when the engine starts.
+"""Finds combinations of arguments that vLLM's config classes refuse when the engine starts.
 
 The rules follow `vllm/config/scheduler.py`, `parallel.py`, `lora.py` and `create_engine_config` of
 vLLM 0.32; older versions have the same ones for arguments that they know. Values of a wrong type
@@ -11,8 +11,7 @@ from toolkit.engine_arguments.values import Misfit
 
 
 def contradictions(arguments: Mapping[str, object], context_length: int) -> Iterator[Misfit]:
-    """Values that an engine does not start with; `arguments` include the defaults that are
-    known."""
+    """Values with which an engine does not start; `arguments` include the known defaults."""
     given = _Given(arguments)
     yield from _batches(given, context_length)
     yield from _more_than(given, "max_num_active_seqs", "max_num_seqs")

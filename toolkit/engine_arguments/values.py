@@ -1,6 +1,6 @@
-"""Whether vLLM takes a value for an argument: type, choices, range, nested settings.
+"""Checks whether vLLM accepts a value for an argument: type, choices, range, nested settings.
 
-It reads the types that `declarations` writes. A type that it cannot judge takes every value.
+It reads the types that `declarations` writes. An unknown type accepts every value.
 """
 
 import ast
@@ -42,7 +42,7 @@ _BOUNDS = {
 
 
 def misfits(arguments: Mapping[str, object], engine: Engine) -> Iterator[Misfit]:
-    """Everything in `arguments` that this version of vLLM refuses on its own."""
+    """Every value in `arguments` that this version of vLLM refuses by itself."""
     for name, value in arguments.items():
         if name not in engine.arguments:
             text = f"vLLM {engine.version} has no such argument"

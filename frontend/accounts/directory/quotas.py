@@ -1,8 +1,7 @@
 """Quotas of organisations, groups, users and keys; and users' requests for more.
 
-A request that is approved becomes a quota of its own, often with an end; of several quotas for the
-same thing the largest counts. To delete a quota, or make it again, forgets nothing of what was
-used.
+An approved request becomes a quota of its own, often with an end; of several quotas for the same
+measure, the largest applies. Deleting a quota, or making it again, does not reset the usage.
 """
 
 from contextlib import suppress
@@ -132,7 +131,7 @@ class Quotas:
             return quota
 
     async def reset(self, actor: Actor, quota_id: str) -> Quota:
-        """What was used counts as 0 from now on, in every process. Raises NotFound."""
+        """Sets its usage to 0 in every process. Raises NotFound."""
         async with self.changes.begin(actor, "quotas.reset") as change:
             quota = await _quota(change.connection, quota_id)
             await allowances.forget_used(change.connection, quota)
@@ -200,7 +199,7 @@ class QuotaRequests:
         amount: int | None = None,
         expires_at_us: int | None = AS_ASKED,
     ) -> QuotaRequest:
-        """Grants this amount, or what was asked for. `expires_at_us`: None: without an end.
+        """Grants this amount, or the requested one. `expires_at_us`: None: without an end.
 
         Raises NotFound, Conflict, InvalidRequest.
         """

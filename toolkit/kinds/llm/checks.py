@@ -1,4 +1,4 @@
-"""What is wrong with a language model's entry as a whole: instances, engine and its arguments."""
+"""Checks a language model's entry as a whole: instances, engine and its arguments."""
 
 import re
 import sys
