@@ -26,6 +26,7 @@ from frontend.store.factors import find_factor
 from frontend.store.records import Rows
 from frontend.store.secrets import shared_secret
 from frontend.store.sessions import (
+    MAX_OF_USER,
     Session,
     add_session,
     end_session,
@@ -39,7 +40,7 @@ from frontend.store.sessions import (
 _MINUTE_US = 60_000_000
 _STEP_US = 10 * _MINUTE_US
 _TOKEN = re.compile(rb"[A-Za-z0-9_-]{43}")
-_MAX_KNOWN, _MAX_LISTED = 10_000, 200
+_MAX_KNOWN = 10_000
 COMPLETE, CODE, PASSWORD, ENROL = "", "code", "password", "enrol"
 """What a session lacks: nothing, a code of the second factor, a password of its user's own choice,
 or a second factor that the role requires."""
@@ -120,16 +121,17 @@ class Sessions:
             await self.signins.refuse(Refused("", "", "too_many"), source)
             raise
         async with self.database.connect() as rows:
-            user = await store.USERS.find_by(rows, name=name)
-            person = None if user is None else await find_person(rows, user.id)
+            # no name has characters that cannot be shown, and PostgreSQL refuses one of them
+            user = await store.USERS.find_by(rows, name=name if name.isprintable() else "")
+            # a name that does not exist takes the same statements, and as long, as one that does
+            found = "" if user is None else user.id
+            person = await find_person(rows, found)
+            hashed, _ = await find_credentials(rows, found)
+        if person is None or not person.enabled:
             hashed = None
-            if person is not None and person.enabled:
-                hashed, _ = await find_credentials(rows, person.user_id)
-        # an account that does not exist takes as long as one that does
         given, caller = password[: MAX_LENGTH + 1], browser or source.subject
         is_right = await self.passwords.verify(hashed, given, caller, known=attempt.known)
         if person is None or not is_right:
-            found = "" if user is None else user.id
             await self.signins.refuse(Refused(found, name if found else "", "password"), source)
             raise Forbidden("the name or the password is not correct", code="sign_in_failed")
         attempt.succeed()
@@ -236,7 +238,7 @@ class Sessions:
             )
             for one in found
             if now_us < one.seen_at_us + idle_us
-        ][:_MAX_LISTED]  # fmt: skip
+        ][:MAX_OF_USER]  # fmt: skip
 
     async def end_one(self, user_id: str, session_id: str, source: Source) -> None:
         """Ends a session of a user. Raises NotFound."""

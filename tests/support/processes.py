@@ -67,6 +67,13 @@ def status_of(url: str) -> int:
         return 0
 
 
+def memory_peak_bytes(pid: int) -> int:
+    """The most memory that a process has had so far, as Linux counts it."""
+    found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    assert found is not None
+    return int(found[1]) * 1024
+
+
 @dataclass
 class Running:
     """A process that answers HTTP on loopback."""

@@ -24,6 +24,8 @@ from frontend.domain.ids import new_id
 from frontend.errors import Conflict, NotFound, Overloaded, RateLimited
 from frontend.store import accounts as store
 from frontend.store.records import Range, Rows
+from frontend.store.turns import take_turn
+from frontend.turns import Turns
 
 MAX_PENDING, MAX_PENDING_PER_ADDRESS = 1000, 5
 MAX_REASON = 1000
@@ -53,6 +55,8 @@ class KeyRequests:
 
     changes: Changes
     throttle: Throttle = field(default_factory=lambda: Throttle(5, 600.0))
+    turns: Turns = field(default_factory=lambda: Turns(1, max_waiting=32))
+    """A flood of requests has one connection to the database, and others have the rest."""
 
     async def submit(self, form: Form, address: str) -> tuple[KeyRequest, str]:
         """The request, and the key that works once it is approved.
@@ -68,7 +72,9 @@ class KeyRequests:
             raise RateLimited(text, wait_us=int(wait_s * 1e6))
         now_us, request_id, key_id = self.changes.now_us(), new_id(), new_public_id()
         text = new_key(key_id)
-        async with self.changes.database.begin() as rows:
+        async with self.turns.taken(subject), self.changes.database.begin() as rows:
+            # two gateways that count at the same moment would both find room for the last one
+            await take_turn(rows, "key requests")
             # first, because old ones would count against the bounds below
             await store.drop_old_requests(rows, now_us)
             if await store.count_pending(rows, now_us, subject) >= MAX_PENDING_PER_ADDRESS:
