@@ -1,4 +1,4 @@
-"""One producer whose latest value many viewers get: none of them has a queue of its own.
+"""Sends the latest value of one producer to many viewers, without a queue for each.
 
 The producer runs while somebody views. A viewer that is slow misses values in between and gets the
 latest one next, so memory does not grow with viewers or with time. It does not know what is sent.
