@@ -18,7 +18,7 @@ from benchmarks.gateway import BURST, UNARY, cpu_s
 from benchmarks.loopback import run_load
 from frontend.accounts.credits import CREDIT
 from frontend.accounts.directory.actor import OPERATOR
-from frontend.accounts.directory.quotas import NewQuota
+from frontend.domain.allowances import NewQuota
 from frontend.store.database import Database
 from frontend.store.location import Location
 from tests.support.accounts import add, opened

@@ -97,6 +97,8 @@ def _help() -> str:
         f" accounts.\n\ncommands:\n{''.join(lines)}\n"
         "`triton-gateway COMMAND --help` lists the options of a command; the options of `serve`"
         " are the gateway's settings.\n"
+        "Exit status: 0 done, 1 an error, 2 invalid input, 3 a migration is needed or the audit"
+        " chain is broken, 130 Ctrl-C, 143 SIGTERM.\n"
     )
 
 

@@ -1,8 +1,7 @@
-"""The one parser of URLs that the gateway connects to, and which addresses it may connect to.
+"""Parses URLs that the gateway connects to, and decides which addresses are allowed. Pure.
 
-A URL is taken apart once, by a strict pattern, and what is sent to the server is put together from
-those parts: there is no second parser that could read it in another way. Addresses that are not
-public are refused whatever they are spelled as. Pure.
+A URL is parsed once, by a strict pattern, and requests are built from its parts, so that no second
+parser can read it differently. Addresses that are not public are refused in every notation.
 """
 
 import ipaddress
@@ -57,12 +56,12 @@ class Location:
 
     @property
     def authority(self) -> str:
-        """As the header `host` has it."""
+        """The value of the header `host`."""
         shown = f"[{self.host}]" if ":" in self.host else self.host
         return shown if self.port == 443 else f"{shown}:{self.port}"
 
     def follow(self, location: str) -> "Location":
-        """Where a redirect from here leads. Raises BadAddress."""
+        """The location of a redirect from here. Raises BadAddress."""
         # `//other/path` names another host, and goes through every check
         if location.startswith("/") and not location.startswith(("//", "/\\")):
             return parse_url(f"https://{self.authority}{location}")
@@ -98,7 +97,7 @@ class Server:
 
     @property
     def authority(self) -> str:
-        """As the header `host` has it."""
+        """The value of the header `host`."""
         shown = f"[{self.host}]" if ":" in self.host else self.host
         return shown if self.port == (443 if self.tls else 80) else f"{shown}:{self.port}"
 
@@ -147,7 +146,7 @@ def _host(written: str) -> str:
 
 
 def is_public(address: Address) -> bool:
-    """Whether anyone on the internet could reach it; tunnels do not count."""
+    """Whether the address is public; tunnels are not."""
     if isinstance(address, ipaddress.IPv6Address) and (
         address not in _ROUTED_V6 or any(address in network for network in _TUNNELS_V6)
     ):

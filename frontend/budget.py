@@ -1,7 +1,7 @@
-"""Bytes of memory that requests share: each takes what it will hold, and waits while there is none.
+"""A budget of memory that requests share: each takes bytes, and waits until they are available.
 
-Pure asyncio. A caller never has more than half of them, so one alone cannot keep the others out;
-and a large request is passed by others for `capacity` bytes at most.
+Pure asyncio. A caller never has more than half of the bytes, so that one caller cannot block
+others. At most `capacity` bytes of later requests overtake a large one.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ class _Waiter:
 
 @dataclass(slots=True)
 class Budget:
-    """`capacity` bytes. Who holds nothing yet may always have what it asks for, once it is free."""
+    """`capacity` bytes. A caller without a hold always gets what it asks for, once it is free."""
 
     capacity: int
     _used: Counter[str] = field(default_factory=Counter)
@@ -36,7 +36,7 @@ class Budget:
         return Hold(self, caller, size)
 
     def give(self, caller: str, size: int) -> None:
-        """Takes bytes back (or, below 0, counts more), and lets in who fits now."""
+        """Returns bytes (below 0: takes more), and grants waiting requests that fit now."""
         self._used[caller] -= size
         if not self._used[caller]:
             del self._used[caller]
@@ -101,11 +101,11 @@ class Hold:
     size: int
 
     def resize(self, size: int) -> None:
-        """What it turned out to need; never waits."""
+        """Changes the hold to the real size; never waits."""
         # `give` with a negative size counts more: a holder that waited could deadlock itself
         difference, self.size = self.size - size, size
         self.budget.give(self.caller, difference)
 
     def release(self) -> None:
-        """Gives all of it back."""
+        """Returns all bytes."""
         self.resize(0)

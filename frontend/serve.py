@@ -41,7 +41,7 @@ from frontend.settings.explain import problem, usage_problem
 from frontend.settings.limits import LimitSettings
 from frontend.sinks import make_sinks
 from frontend.store.database import Database
-from frontend.store.location import locate
+from frontend.store.location import check_space, locate, remedy
 from frontend.store.migrate import WrongRevision, check, prepare
 from frontend.store.redis import SharedCounters
 from frontend.telemetry.logs.lines import Format
@@ -66,6 +66,7 @@ def main(arguments: Sequence[str]) -> int:
     if settings is None:
         return 2
     try:
+        _check_space(settings)
         # gRPC's channels belong to the loop that makes them, so all of it is made inside this
         # runner
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -117,7 +118,19 @@ def _read(arguments: list[str]) -> Settings | None:
 
 def _invalid(field: str, reason: object) -> int:
     sys.stderr.write(f"error: setting '{field}': {reason}\n")
+    if hint := remedy(str(reason)):
+        sys.stderr.write(f"hint: {hint}\n")
     return 2
+
+
+def _check_space(settings: Settings) -> None:
+    """Before anything is made: a database that is begun on a full disk stays there, empty."""
+    location = locate(settings.url, settings.data_directory)
+    try:
+        check_space(location)
+    except OSError as error:
+        text = f"{location.file.parent}: {error.strerror}"
+        raise DataDirectoryError(text) from error
 
 
 async def _check(settings: Settings) -> None:

@@ -1,7 +1,7 @@
 """Running requests by id, so that another request can cancel them.
 
 A cancel request that arrives before its request is kept for a while, bounded in time and
-number. Used from one thread only (an engine's loop). Does not know engines.
+number. It is used from one thread only (an engine's loop) and does not depend on the engine.
 """
 
 import time

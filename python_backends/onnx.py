@@ -1,9 +1,10 @@
 """An ONNX graph. Names, types and ranks of its inputs and outputs are checked when it is loaded.
 
-Threads that wait for each other within a run stay awake for a moment and then sleep: a graph shares
-its cores with engines and the gateway. All-MiniLM-L6-v2 on 2 cores behind the gateway, 16 requests
-of 4 to 40 words in flight: 158 texts/s; awake for 100 us 131, until the run ends 136, asleep at
-once 101. Alone, text by text: 160; awake until the run ends 165, asleep at once 116.
+A graph shares its cores with engines and the gateway, so threads that wait for each other within a
+run spin for 20 us and then sleep. Texts/s of all-MiniLM-L6-v2 on 2 cores behind the gateway, with
+16 requests of 4 to 40 words in flight: 158; spinning for 100 us 131, until the run ends 136,
+without spinning 101. One request at a time: 160; spinning until the run ends 165, without
+spinning 116.
 """
 
 from collections.abc import Mapping
@@ -30,7 +31,7 @@ class Graph:
 
     @classmethod
     def load(cls, settings: Settings, inputs: Ports, outputs: Ports) -> "Graph":
-        """From the step's `model`, `threads`, `providers`, and the GPU that it was placed on.
+        """Loads the step's `model` with its `threads` and `providers`, on the GPU it was placed on.
 
         Raises ValueError when the graph's inputs or outputs are not exactly the given ones, or when
         it was placed on a GPU and onnxruntime cannot use that.
@@ -50,7 +51,7 @@ class Graph:
             # onnxruntime only warns and computes on the CPU, many times slower
             raise ValueError(
                 f"'{settings.model}' was placed on GPU {settings.gpus[0]}, and onnxruntime cannot"
-                " use CUDA there; its own reason is in Triton's log"
+                " use CUDA there; see onnxruntime's error in Triton's log"
             )
         faults = [
             *compare("input", session.get_inputs(), inputs),
@@ -61,17 +62,17 @@ class Graph:
         return cls(session, tuple(outputs))
 
     def run(self, feeds: Arrays) -> dict[str, Array]:
-        """All outputs by name."""
+        """Runs the graph once; returns all outputs by name."""
         values = self.session.run(list(self.outputs), dict(feeds))
         return dict(zip(self.outputs, values, strict=True))
 
     def input_type(self, name: str) -> str:
-        """onnxruntime's name for it, such as `tensor(float)`."""
+        """onnxruntime's type of an input, such as `tensor(float)`."""
         return next(str(port.type) for port in self.session.get_inputs() if port.name == name)
 
 
 def providers(settings: Settings) -> list[Any]:
-    """onnxruntime's execution providers, the first one that can run a node runs it."""
+    """onnxruntime's execution providers; each node runs on the first one that supports it."""
     import onnxruntime
 
     named = settings.text("providers", "")

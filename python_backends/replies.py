@@ -1,8 +1,8 @@
 """Sends the responses to one request of a decoupled step.
 
-Nothing is sent after the final response. A response costs Triton, the stub and the client 0.25 ms
-of CPU each, whatever its size, so events that follow another within the gap of `Pace` are sent
-together: one stream alone is not delayed, many share what one gateway process can handle.
+Nothing is sent after the final response. A response of any size costs Triton, the stub and the
+client 0.25 ms of CPU each, so events within the gap of `Pace` are sent together. The gap grows with
+the number of streams; a single stream is not delayed.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ LONGEST_GAP_S = 0.1
 
 
 class Pace:
-    """How often each of an engine's streams may send; one for all of them, used in one loop."""
+    """Limits how often an engine's streams send; all streams share one object, in one loop."""
 
     def __init__(self) -> None:
         self.streams = 0
@@ -49,7 +49,7 @@ class Replies:
         self._send(respond(arrays), final)
 
     def send_events(self, events: Sequence[dict[str, Any]], *, final: bool = False) -> None:
-        """Events as JSON texts in one tensor of their number, at once or when the pace allows."""
+        """Sends events as a STRING tensor [count] of JSON texts, now or when the pace allows it."""
         if self.ended:
             return
         if not self._streaming:
@@ -69,7 +69,7 @@ class Replies:
         self._send(refuse(error), final=True)
 
     def end(self) -> None:
-        """Ends the stream without data of its own."""
+        """Ends the stream with a final response without tensors."""
         self._flush()
         self._send(None, final=True)
 
@@ -84,7 +84,7 @@ class Replies:
             self._send(respond({"event": encoded}), final)
 
     def is_cancelled(self) -> bool:
-        """True when Triton knows that the client went away; never inside an ensemble."""
+        """Whether Triton reports that the client disconnected; always False inside an ensemble."""
         return not self.ended and self._sender.is_cancelled()
 
     def _send(self, response: object, final: bool) -> None:

@@ -98,8 +98,8 @@ def _spans(encode: Encode, text: str) -> Iterator[tuple[int, int]]:
 
 @dataclass(frozen=True, slots=True)
 class _Cut:
-    """Where a piece ends and the next one starts: a space between them may be left out, where the
-    tokenizer puts one before every text."""
+    """Where a piece ends and the next one starts. They differ by one space for tokenizers that put
+    a space before every text."""
 
     end: int
     start: int

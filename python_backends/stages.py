@@ -1,4 +1,4 @@
-"""When each request reached each stage of its way, for benchmarks; nothing is written by default.
+"""Records when each request reached each stage, for benchmarks; off by default.
 
 The parameter `stages` of a step's config names a folder, in which each process writes a file of
 its own: a line is stage, request and the system's monotonic clock in ns, comparable between
@@ -17,7 +17,7 @@ Stamp = Callable[[str, str], None]
 
 
 def open_stages(folder: str) -> Stamp | None:
-    """Writes one stamp, given its stage and request; None when there is no folder."""
+    """Returns a function that writes one stamp for a stage and request; None without a folder."""
     if not folder:
         return None
     # O_APPEND: threads of a process write whole lines without a lock

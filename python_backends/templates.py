@@ -79,7 +79,7 @@ def _table(file: Path) -> dict[str, Any]:
 
 
 def choose(template: str, architectures: Sequence[str] = ()) -> Parsers:
-    """The parsers of a model from its template, and its architectures where both would do."""
+    """Chooses parsers by the template, or by the architectures if the template is ambiguous."""
     architecture = " ".join(architectures)
     tool = next((parser for mark, parser in _TOOL_MARKS if mark in template), None)
     if tool is None and knows_tools(template) and "Llama" in architecture:
@@ -90,7 +90,7 @@ def choose(template: str, architectures: Sequence[str] = ()) -> Parsers:
 
 
 def tool_marks(parser: str) -> list[str]:
-    """What a call begins with in the format of that parser."""
+    """The texts that begin a tool call in the format of that parser."""
     return [mark for mark, name in _TOOL_MARKS if name == parser]
 
 

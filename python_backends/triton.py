@@ -71,15 +71,15 @@ class Backend(Protocol):
 
 
 def backend() -> Backend:
-    """The module that exists only inside Triton's Python stub."""
+    """Imports the module that exists only inside Triton's Python stub."""
     return cast(Backend, importlib.import_module("triton_python_backend_utils"))
 
 
 def unload(model: str) -> None:
-    """Takes the calling model out of service, so that Triton no longer calls it ready.
+    """Unloads the calling model, so that Triton no longer reports it as ready.
 
-    Returns before Triton finalizes it. Where Triton does not let models be unloaded (no explicit
-    model control), this process ends, which Triton notices at the next request.
+    Returns before Triton finalizes the model. If Triton cannot unload models (no explicit model
+    control), this process ends, and Triton notices it at the next request.
     """
     try:
         backend().unload_model(model)
@@ -89,10 +89,10 @@ def unload(model: str) -> None:
 
 
 def end_process() -> None:
-    """Ends this stub immediately; the last call of `finalize`.
+    """Ends this stub immediately; must be the last call of `finalize`.
 
-    Triton has its answer by then and only waits for the process. Freeing everything that vLLM or
-    onnxruntime imported takes 1 to 3 s of CPU for each process, and all models end together.
+    At that point Triton only waits for the process. Freeing everything that vLLM or onnxruntime
+    imported takes 1 to 3 s of CPU for each process, and all models end at the same time.
     """
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
@@ -112,8 +112,8 @@ class Settings:
 
     @classmethod
     def read(cls, args: Mapping[str, str]) -> "Settings":
-        """From what Triton passes to `initialize`. Raises ValueError on another server than the one
-        that the repository was built for."""
+        """Reads the arguments of `initialize`. Raises ValueError if the server is not the one that
+        the repository was built for."""
         config = json.loads(args["model_config"])
         parameters = {
             name: str(value.get("string_value", ""))
@@ -160,8 +160,8 @@ def _placement(
 def check_server(target: str, environment: Mapping[str, str]) -> None:
     """Raises ValueError, with the command to run, when the repository was built for another server.
 
-    `toolkit serve` and NVIDIA's images identify themselves in an environment variable. Nothing is
-    known of other servers; there Triton itself reports missing Python environments.
+    `toolkit serve` and NVIDIA's images identify themselves in an environment variable. Other
+    servers are not checked; there Triton itself reports missing Python environments.
     """
     here = environment.get("TRITON_TOOLKIT_TARGET", "")
     built = target
@@ -176,12 +176,12 @@ def check_server(target: str, environment: Mapping[str, str]) -> None:
 
 
 def read(request: Request) -> dict[str, Array]:
-    """A request's tensors by name."""
+    """Reads a request's tensors, by name."""
     return {tensor.name(): tensor.as_numpy() for tensor in request.inputs()}
 
 
 def decode(value: bytes | str, name: str) -> str:
-    """One element of a STRING tensor."""
+    """Decodes one element of a STRING tensor. Raises InvalidInput if it is not UTF-8."""
     if isinstance(value, str):
         return value
     try:
@@ -191,7 +191,7 @@ def decode(value: bytes | str, name: str) -> str:
 
 
 def text(arrays: Arrays, name: str) -> str | None:
-    """A STRING tensor that holds one text; None when it was not sent."""
+    """The value of a STRING tensor with one element; None if not sent. Raises InvalidInput."""
     if name not in arrays:
         return None
     values = arrays[name].reshape(-1)

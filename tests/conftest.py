@@ -1,15 +1,18 @@
 """What tests of several packages share: the echo models on the real server."""
 
+import inspect
 import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx2
 import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.stages import STAGES, Stages
 from tests.support.echo import EchoTriton, running_echo
+from tests.support.processes import PATIENCE_S
 from tests.support.repository import echo_repository as write_echo_repository
 from toolkit.runtime.environments import link_environments
 
@@ -43,6 +46,17 @@ def temporary_files() -> Iterator[None]:
         patch.setenv("TMPDIR", folder)
         patch.setenv("TRITON_FRONTEND_DATA_DIRECTORY", f"{folder}/gateway")
         patch.setattr(tempfile, "tempdir", None)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def patient_clients() -> Iterator[None]:
+    """Requests without a time limit of their own get more than the library's 5 s, in which a busy
+    machine may not even have connected."""
+    limits = inspect.signature(httpx2.Client).parameters["timeout"].default
+    with pytest.MonkeyPatch.context() as patch:
+        for phase in ("connect", "read", "write", "pool"):
+            patch.setattr(limits, phase, PATIENCE_S)
         yield
 
 

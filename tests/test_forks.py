@@ -35,7 +35,7 @@ def test_it_has_the_folder_and_the_environment_that_it_is_given(tmp_path: Path) 
         process = start_frontend(
             ["--port", "0", "--triton", "127.0.0.1:9"], log.fileno(), tmp_path, environment
         )
-    wait_for((tmp_path / "here" / "gateway.db").exists, 60, "a database")
+    wait_for((tmp_path / "here" / "gateway.db").exists, what="a database")
     process.kill()
     assert process.wait(60) == -signal.SIGKILL
     assert process.poll() == -signal.SIGKILL

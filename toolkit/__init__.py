@@ -4,11 +4,13 @@
 package imports nothing else.
 """
 
-from os import PathLike
-from pathlib import Path
-from typing import TYPE_CHECKING
+from __future__ import annotations
 
+# typing and pathlib take so long that Ctrl-C meets them, before `toolkit.cli` can catch it
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from os import PathLike
+
     from toolkit.building import Built
     from toolkit.progress import Progress
     from toolkit.verifier import ModelFinding
@@ -22,8 +24,8 @@ def build(
     *,
     target: str = "embedded",
     output: str | PathLike[str] = "model_repository",
-    progress: "Progress | None" = None,
-) -> "Built":
+    progress: Progress | None = None,
+) -> Built:
     """Builds the model repository of a models.yaml at `output`, as `toolkit build-repo` does.
 
     Weights are fetched and converted once and kept in the cache. `output` is replaced in one step
@@ -31,7 +33,9 @@ def build(
     all errors of models.yaml, BuildError with all errors of the weights, MissingExtra,
     RepositoryError.
     """
-    from toolkit.building import build as build_spec  # noqa: PLC0415  importing toolkit is cheap
+    from pathlib import Path  # noqa: PLC0415  importing toolkit is cheap
+
+    from toolkit.building import build as build_spec  # noqa: PLC0415
     from toolkit.progress import silent  # noqa: PLC0415
     from toolkit.spec import load  # noqa: PLC0415
     from toolkit.targets import find_target  # noqa: PLC0415
@@ -42,12 +46,14 @@ def build(
 
 def verify(
     repository: str | PathLike[str] = "model_repository", *, target: str | None = None
-) -> "list[ModelFinding]":
+) -> list[ModelFinding]:
     """Checks a model repository, as `toolkit verify` does; the list is empty if it is correct.
 
     `target` is what the repository is checked for; by default the one that it was built for. Reads
     files only. Raises `toolkit.errors.RepositoryError` when there is no repository.
     """
+    from pathlib import Path  # noqa: PLC0415
+
     from toolkit.verifier import guess_target, verify_repository  # noqa: PLC0415
 
     root = Path(repository)

@@ -1,4 +1,4 @@
-"""Which addresses are requested, and how: https, or http to this machine only.
+"""Checks the URLs that the toolkit requests: https, or http to this machine only.
 
 Secrets never follow a redirect to another host, and never get into a message.
 """

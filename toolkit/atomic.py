@@ -1,4 +1,4 @@
-"""Folders that are complete or absent, and replaced in one step, also after a kill.
+"""Creates and replaces folders in one step, so that each is complete or absent, also after a kill.
 
 A folder is made beside its place under a lock, then renamed, so its presence means that it is
 complete. The kernel releases the lock of a process that dies; the next holder removes what that
@@ -22,6 +22,7 @@ COMPLETE = "complete"
 """The file that marks a folder as complete where it cannot be renamed into place."""
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 """Errors of a disk, or of a user's share of it, that has no room left."""
+_PROBED_BYTES = 1 << 20
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
 
@@ -44,12 +45,22 @@ def make_new(place: Path, make: Callable[[Path], None], failure: type[ToolkitErr
         ensure(place, make)
     except OSError as error:
         raise failure(
-            f"{place} cannot be written: {error.strerror or error}", hint="nothing was kept"
+            f"{place} cannot be written: {error.strerror or error}",
+            hint=f"{'free space there; ' if error.errno in FULL else ''}nothing was kept",
         ) from error
 
 
+def check_space(folder: Path) -> None:
+    """Raises OSError, which names the folder, if files cannot be written there. Leaves nothing."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            os.posix_fallocate(probe.fileno(), 0, _PROBED_BYTES)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(folder)) from error
+
+
 def ensure_in_place(place: Path, make: Callable[[Path], None]) -> Path:
-    """As `ensure`, for a folder that holds its own path and cannot be renamed, as a venv.
+    """Like `ensure`, for a folder that contains its own path and cannot be renamed, such as a venv.
 
     The file `complete` in it says that it is.
     """
@@ -101,7 +112,7 @@ def touch(place: Path) -> None:
 
 
 def lock_of(place: Path) -> Path:
-    """The lock that is held while `place` is made."""
+    """The path of the lock file that is held while `place` is made."""
     return place.parent / f".{place.name}.lock"
 
 
@@ -126,7 +137,7 @@ def locked(path: Path, *, wait: bool = True) -> Iterator[None]:
 
 
 def is_current(path: Path, descriptor: int) -> bool:
-    """False when the file that was locked has been removed by its former holder meanwhile."""
+    """Whether the locked file still exists; its former holder may have removed it."""
     try:
         return path.stat().st_ino == os.fstat(descriptor).st_ino
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""The code that runs inside Triton's Python backend, as files on disk.
+"""Finds the code that runs inside Triton's Python backend, as files on disk.
 
 It is found without being imported: `toolkit` and `python_backends` are independent packages, and a
 model repository gets copies. A step's `model.py` is in the version folder of its model; what it
@@ -21,7 +21,7 @@ PACKAGE = "python_backends"
 
 @cache
 def backends_folder() -> Path:
-    """Where the package's files are. Raises SetupError when it is not installed."""
+    """The folder of python_backends. Raises SetupError when the package is not installed."""
     spec = find_spec(PACKAGE)
     if spec is None or not spec.submodule_search_locations:
         raise SetupError(
@@ -37,7 +37,7 @@ def backends() -> tuple[str, ...]:
 
 
 def backend_files(backend: str) -> dict[str, Path]:
-    """What to copy into a version's folder: relative destination → source file.
+    """The files to copy into a version's folder: relative destination → source file.
 
     The backend's own folder, and of the shared modules those that it imports, directly or through
     another. Raises KeyError when there is no such backend.

@@ -1,8 +1,8 @@
-"""What a generated model says about itself: the contract of python_backends/README.md, version 1.
+"""The parameters and tensors of generated models: the contract of python_backends/README.md.
 
 The generator writes these parameters and tensors, `verify` checks them, the gateway reads them. An
-`Interface` is what the gateway can speak to; a kind of model (`toolkit.kinds`) serves one of them.
-Plain data without dependencies, so that every command can afford to import it.
+`Interface` is a set of tensors that the gateway can call; each kind of model (`toolkit.kinds`)
+serves one of them. Plain data without dependencies, so that importing it is cheap.
 """
 
 from collections.abc import Mapping
@@ -47,7 +47,7 @@ Shape = tuple[str, tuple[int, ...]]
 
 @dataclass(frozen=True, slots=True)
 class Interface:
-    """What the gateway can speak to: tensors, parameters, capabilities.
+    """The tensors, parameters and capabilities of models that the gateway can call.
 
     `required` and `optional` are inputs. A model says at least `capabilities`; it may say `further`
     ones, and `generated` ones when the toolkit made it. `numbers` are parameters that must hold a
@@ -71,7 +71,7 @@ class Interface:
 
     @property
     def known_capabilities(self) -> tuple[str, ...]:
-        """All that a model of this interface may say it can do."""
+        """All capabilities that a model of this interface may declare."""
         return (*self.capabilities, *self.further, *self.generated)
 
     @property

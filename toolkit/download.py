@@ -1,8 +1,8 @@
-"""Files over HTTP that survive a broken line: resumed where they stopped, checked, then renamed.
+"""Downloads files over HTTP: resumes interrupted downloads, verifies digests, then renames.
 
-A file that has its place is complete and has the digest that was promised; a partial file is
-next to it as `.NAME.part`, and only more of the same version is appended to it. Several files come
-at the same time.
+A file at its destination is complete and has the expected digest. A partial file is next to it as
+`.NAME.part`, and only bytes of the same version are appended to it. Several files are downloaded at
+a time.
 """
 
 import fcntl
@@ -53,8 +53,8 @@ class Remote:
 def download_all(files: Mapping[Path, Remote], step: Step) -> None:
     """Fetches every file to its place, several at a time; one that is there already is kept.
 
-    Raises SourceError for the first that cannot be had or is not what was promised; the others are
-    stopped, and all resume when asked again. Addresses are checked before any byte is fetched.
+    Raises SourceError for the first that cannot be fetched or has another digest; the others are
+    stopped, and all resume in the next call. All addresses are checked before the first download.
     """
     stop = threading.Event()
     transfers = [_Transfer(remote, place, step, stop) for place, remote in files.items()]
@@ -313,7 +313,7 @@ def _git_sha1(path: Path) -> str:
 
 
 def remote_bytes(remote: Remote) -> int | None:
-    """The size of one file by its server's answer to HEAD; None if it does not say."""
+    """The size of one file in bytes from its server's answer to HEAD; None if unknown."""
     check_url(remote.url)
     request = urllib.request.Request(remote.url, method="HEAD", headers=dict(remote.headers))  # noqa: S310
     try:
@@ -325,6 +325,6 @@ def remote_bytes(remote: Remote) -> int | None:
 
 
 def total_bytes(files: Iterable[Remote]) -> int | None:
-    """What all files come to; None when one does not say."""
+    """The size of all files in bytes; None if one is unknown."""
     sizes = [file.size for file in files]
     return sum(size for size in sizes if size is not None) if None not in sizes else None

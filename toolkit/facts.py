@@ -1,4 +1,4 @@
-"""What weights say about themselves, read while they are converted, kept beside the result.
+"""The facts about a model's weights, read during the conversion and stored beside the result.
 
 Configs are made from these and from models.yaml, so a config never needs the weights again. Each
 kind of model has facts of its own (`toolkit.kinds`).
@@ -21,7 +21,7 @@ class Facts(BaseModel):
 
 class TextFacts(Facts):
     """Facts of models that read text. `token_bytes` are the bytes of text that the tokenizer's
-    longest token stands for: only the tokenizer tells, so it is not in the weights' file."""
+    longest token stands for; only the tokenizer contains it, so it is not in the weights' file."""
 
     token_bytes: int = Field(default=0, exclude=True)
 
@@ -31,5 +31,5 @@ class TextFacts(Facts):
 
 
 def write_facts(folder: Path, facts: Facts) -> None:
-    """Puts `facts` beside the converted parts."""
+    """Writes `facts` beside the converted parts."""
     (folder / FILE).write_text(facts.model_dump_json(indent=2) + "\n")

@@ -1,4 +1,4 @@
-"""Where the toolkit keeps what it downloads and makes: environments, the Triton runtime, weights.
+"""The folder for downloads and results: environments, the Triton runtime, weights.
 
 Everything below is named by the digest of what it was made from, so it can be deleted at any time.
 """

@@ -1,4 +1,4 @@
-"""Names and values in messages: what a mistyped name may have meant, values cut to fit a line."""
+"""Names and values in messages: suggestions for mistyped names, and shortened values."""
 
 import difflib
 import json
@@ -44,7 +44,7 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 
 def match_alias(name: str, aliases: Collection[str]) -> str | None:
-    """The alias that leads from `name` to a model, as the gateway chooses it: the name itself, else
+    """The alias that matches `name`, as the gateway chooses it: the name itself, else
     the matching pattern with the most characters besides `*`, the most of them before it."""
     if name in aliases:
         return name

@@ -1,7 +1,7 @@
-"""Several calls at a time, in threads that end with the process.
+"""Runs several calls at a time, in threads that end with the process.
 
-Those of `concurrent.futures` are waited for when the process ends, so Ctrl-C would last as long as
-a server that does not answer.
+At exit Python waits for the threads of `concurrent.futures`, so Ctrl-C would wait for a server that
+does not answer.
 """
 
 import queue

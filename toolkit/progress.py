@@ -1,6 +1,7 @@
-"""How long work tells that it is alive, without knowing who listens.
+"""Reports the progress of long work, independent of how it is shown.
 
-A `Progress` is handed down; `cli` passes one that draws bars, tests and libraries pass `silent`.
+A `Progress` is passed as an argument: `cli` passes one that draws bars, tests and libraries pass
+`silent`.
 """
 
 from collections.abc import Iterator

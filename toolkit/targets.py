@@ -1,4 +1,4 @@
-"""What a repository is built for: one row per server, with what that server has.
+"""The targets of a build: one row for each server, with its backends, Python and vLLM.
 
 Data only. `toolkit build-repo` writes for a row and `toolkit verify` checks against it. Each row of
 an image follows NVIDIA's published pages, listed in docs/decisions/0031-images.md; no image was

@@ -1,1 +1,1 @@
-"""Callers, their keys and roles, and what they may do: rules without SQL, HTTP or dialects."""
+"""The rules for callers, keys, roles, limits and credits, without SQL, HTTP or dialects."""

@@ -1,9 +1,9 @@
-"""Who may try a password when: guessing is slow, and nobody can lock the owner of a name out.
+"""Limits attempts to enter passwords, without locking out the owner of an account.
 
-A stranger's attempts beyond the limit wait for their turn, they are not refused: the right password
-always gets through. A browser in which somebody has signed in before holds the proof of it, which
-is valid only for that name, and its attempts never wait for those of others (OWASP calls it a
-device cookie). It does not know what a password is.
+Attempts beyond the limit wait instead of being refused, so that the right password always works. A
+browser in which a user has signed in before has a cookie that proves it for that name, and its
+attempts never wait for those of others (OWASP calls it a device cookie). It does not read
+passwords.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ class Attempt:
     counted: tuple[tuple[Throttle, str], ...]
 
     def succeed(self) -> None:
-        """Takes the failure back that was counted before the attempt."""
+        """Removes the failure that was counted before the attempt."""
         for throttle, subject in self.counted:
             throttle.forgive(subject)
 

@@ -1,7 +1,8 @@
 """Finds the caller of a request by its key or session, and checks that they may use the route.
 
-Knows headers and permissions, not paths: the route table says what each route needs. A permission
-that a role does not have, and a route or source that the key's scope does not list, are denied.
+It reads headers and permissions, not paths: the route table lists what each route needs. A
+permission that a role does not have, and a route or source that the key's scope does not list, are
+denied.
 """
 
 from collections.abc import Callable, Iterable
@@ -26,7 +27,7 @@ READING = ("GET", "HEAD")
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """A request for a route. `path` is the route table's; `source` is asked where it matters."""
+    """A request for a route. `path` is the route table's; `source` is called only if needed."""
 
     headers: Headers
     permission: Permission
@@ -39,7 +40,7 @@ class Attempt:
 
 @dataclass(slots=True)
 class Authorizer:
-    """Callers of a key file, of a database, of both or of neither.
+    """Finds callers in a key file, a database, both or neither.
 
     `open`: a caller without a valid key is anonymous.
     """

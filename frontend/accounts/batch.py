@@ -1,7 +1,7 @@
-"""Many requests' reserves and settles in one transaction, as if one after another.
+"""Reserves and settles many requests in one transaction, as if one after another.
 
-Settles come first, so that what they free is there for the reserves. Nothing is decided outside the
-transaction, and nothing is waited for inside it, so its locks are short.
+Settles are first, so that reserves can use what they free. All decisions are made inside the
+transaction, which does not wait for anything else, so its locks are short.
 """
 
 from collections.abc import Sequence, Set
@@ -51,7 +51,7 @@ Answer = Grant | Refusal | Tight | NoCredits
 
 @dataclass(slots=True, eq=False)
 class Reserve:
-    """A request that asks. `answer` is there after the transaction."""
+    """A request to be reserved. `answer` is set by the transaction."""
 
     hold: Hold
     need: Need
@@ -64,13 +64,13 @@ class Reserve:
 
     @property
     def is_first(self) -> bool:
-        """Whether it has the reservation that its request is charged by."""
+        """Whether it is the reservation by which its request is charged."""
         return self.part == self.hold.first_id
 
 
 @dataclass(slots=True)
 class Batch:
-    """What one transaction does."""
+    """The reserves and settles of one transaction."""
 
     reserves: list[Reserve] = field(default_factory=list)
     settles: list[Hold] = field(default_factory=list)
@@ -80,12 +80,12 @@ class Batch:
 
 
 def apply(books: Books, batch: Batch, memory: Memory, now_us: int) -> None:
-    """The transaction. The answers are in the reserves afterwards."""
+    """Runs the transaction, and sets the answers of the reserves."""
     _Work(books, memory, now_us).run(batch)
 
 
 def sweep(books: Books, memory: Memory, now_us: int) -> list[Hold]:
-    """Settles some of what dead gateways, and requests beyond their deadline, had reserved."""
+    """Settles some reservations of dead gateways, and of requests beyond their deadline."""
     holds = [hold_of(row, now_us) for row in books.take_abandoned(now_us, _ABANDONED)]
     work = _Work(books, memory, now_us)
     # `take_abandoned` has removed their rows, so all of them count as taken
@@ -145,7 +145,7 @@ class _Work:
         reserves: Sequence[Reserve],
         known: Set[str] = frozenset(),
     ) -> None:
-        """Charges every hold once: one whose row was not taken was charged by somebody else."""
+        """Charges every hold once: a hold whose row is gone was charged by another gateway."""
         mine = [hold for hold in holds if _is_mine(hold, taken, known)]
         self._lock(holds, taken, reserves)
         self._open_purses(mine, reserves)

@@ -1,8 +1,8 @@
-"""Callers by their keys, from the database, with a bounded cache in front of it.
+"""Finds callers by their keys in the database, with a bounded cache.
 
-An entry is valid while the number of changes that the database counts stays the same; it is read
-every `CHECK_S`, so a revoked key is refused everywhere within a second. While the database cannot
-be reached, keys that were confirmed less than `STALE_S` ago are still accepted.
+An entry is valid until the database's number of changes increases. The number is read every
+`CHECK_S`, so a revoked key is refused everywhere within a second. While the database cannot be
+reached, keys that were confirmed less than `STALE_S` ago are still accepted.
 """
 
 import asyncio
@@ -64,12 +64,12 @@ class Callers:
     _confirmed_s: float = -1e9
 
     def is_known(self, credential: Credential) -> bool:
-        """Whether an answer needs no read of the database."""
+        """Whether the caller can be found without reading the database."""
         entry = self._entry(credential.public_id)
         return entry is not None and self._is_current(entry)
 
     async def find(self, credential: Credential) -> Caller | None:
-        """The owner of a key; None when there is none.
+        """The owner of a key; None if there is none.
 
         Raises Unauthorized for a key that has expired or is disabled, StoreUnavailable.
         """
@@ -210,7 +210,7 @@ class Callers:
 
 
 def caller_of(public_id: str, owned: Owned) -> Caller:
-    """The owner of a key; `public_id` of "": of a session."""
+    """The owner of a key, or of a session if `public_id` is ""."""
     known = {permission.value: permission for permission in Permission}
     # a permission of a newer release is not granted by this one
     granted = frozenset(known[name] for name in owned.permissions if name in known)

@@ -1,7 +1,7 @@
-"""The time that limits are counted with: UTC, without the jumps of a machine's clock.
+"""The clock for limits: UTC, without the jumps of the machine's clock.
 
-It follows the monotonic clock. A wall clock that has differed by more than a second for a minute
-was set, and is followed in one step; until then nobody gains or loses a budget by it.
+It follows the monotonic clock. If the wall clock has differed by more than a second for a minute,
+it was set, and this clock is set once; until then budgets are not affected.
 """
 
 import logging

@@ -1,8 +1,8 @@
-"""The cookies of a session, and the token that pages send with every request that writes. Pure.
+"""The cookies of a session, and the CSRF token that pages send with requests that write. Pure.
 
-A cookie goes along with whatever a browser sends, also for a page of somebody else; the token does
-not. It follows from the session's own, so it needs no store, and nobody can make one for a session
-that is not theirs (OWASP's signed double-submit cookie).
+A browser sends cookies also for pages of other sites, but not the token. The token is derived from
+the session's token, so it is not stored, and it cannot be made for another session (OWASP's signed
+double-submit cookie).
 """
 
 import hmac
@@ -15,7 +15,7 @@ _CSRF_HEADER = b"x-csrf-token"
 
 @dataclass(frozen=True, slots=True)
 class Cookies:
-    """`secure`: browsers reach the gateway through TLS, and send the cookies in no other way.
+    """`secure`: browsers reach the gateway through TLS, and send the cookies only through TLS.
 
     With the prefix, browsers refuse a cookie that another host of the domain sets (RFC 6265bis).
     """
@@ -23,7 +23,7 @@ class Cookies:
     secure: bool
 
     def name(self, plain: str) -> str:
-        """The name that a cookie has here."""
+        """The full name of a cookie, with the prefix."""
         return f"__Host-{plain}" if self.secure else plain
 
     def read(self, headers: Headers, plain: str) -> bytes:
@@ -45,7 +45,7 @@ class Cookies:
 
 
 def csrf_of(token: bytes) -> str:
-    """What requests that write with this session must present."""
+    """The CSRF token of a session, required for requests that write."""
     return hmac.digest(token, b"csrf", "sha256").hex()
 
 

@@ -31,7 +31,7 @@ class Credential:
 
 
 def new_public_id() -> str:
-    """A random public id; 82 bits, so that two never meet."""
+    """A random public id of 82 bits, which makes collisions practically impossible."""
     return "".join(secrets.choice(_ID_ALPHABET) for _ in range(_ID_LENGTH))
 
 
@@ -61,7 +61,7 @@ def _key(public_id: str, number: int) -> str:
 
 
 def digest_of(secret: bytes) -> bytes:
-    """What is stored of a key."""
+    """The digest of a key, which is stored instead of the key."""
     return hashlib.sha256(secret).digest()
 
 

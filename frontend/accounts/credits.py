@@ -1,4 +1,4 @@
-"""Prompt credits in double entry: every transfer takes from one account what it gives another.
+"""Prompt credits in double-entry bookkeeping: every transfer debits one account, credits another.
 
 Pure. Amounts are integer millionths of a credit. The sum over all accounts is always 0, and a
 holder's `available` and `reserved` are never negative.
@@ -11,7 +11,7 @@ CREDIT = 1_000_000
 
 
 class Account(enum.StrEnum):
-    """Where credits are. `granted` is where they come from, so its balance is negative."""
+    """The accounts of credits. `granted` is their source, so its balance is negative."""
 
     GRANTED = "granted"
     AVAILABLE = "available"

@@ -1,7 +1,7 @@
-"""What a running request has reserved, in memory and as its rows in the store say it.
+"""The reservations of a running request, in memory and as rows of the store.
 
-A request has one row for its first reservation, which it is charged by, and one for each time it
-needed more. The gateway that removes a row from the store settles it, so each is settled once.
+A request has one row for its first reservation, by which it is charged, and one for each later one.
+The gateway that removes a row from the store settles it, so each is settled once.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ _FAILED = "~"
 
 @dataclass(slots=True, eq=False)
 class Hold:
-    """One request. `row` is what it will be charged by; `parts` are its reservations by row id."""
+    """One request. `row` is its charge; `parts` are its reservations by row id."""
 
     row: UsageRow
     deadline_us: int
@@ -68,12 +68,12 @@ class Hold:
 
     @property
     def tokens(self) -> int:
-        """What it is charged in tokens."""
+        """The tokens that it is charged."""
         return self.row.usage.prompt_tokens + self.row.usage.completion_tokens
 
     @property
     def cost(self) -> int:
-        """What it is charged in credits: a failure without any token costs nothing."""
+        """The credits that it is charged; a failure without tokens is free."""
         # credits are for an answer: an engine that failed first has not given any
         return self.credits if self.tokens or self.row.images else 0
 
@@ -139,7 +139,7 @@ def failed_of(first_id: str) -> tuple[str, int]:
 
 
 def list_of(limit: Limit, amount: int) -> list[Any]:
-    """A limit and what is reserved of it, as JSON has them."""
+    """A limit and its reserved amount, as JSON."""
     return [*limit.key, limit.amount, amount]
 
 

@@ -1,6 +1,6 @@
 """Adds keys to a key file and removes them. Comments and the order of lines stay as they are.
 
-A key is shown once, when it is made: the file holds only its digest.
+A key is shown once, when it is made: the file contains only its digest.
 """
 
 import os

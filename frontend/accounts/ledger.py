@@ -1,8 +1,8 @@
-"""Reserve before a request runs, settle when it has ended: the ledger as a gateway uses it.
+"""The ledger of a gateway: reserves before a request runs, and settles when it has ended.
 
-Limits in Redis come first, then those of the database; a request has both or nothing. A process
-that is killed has written down what it reserved, and others settle it. What is written when is
-decided in `accounts.writer`.
+Limits in Redis are reserved first, then those of the database; a request has both or none. The
+reservations of a killed process are in the database, and other gateways settle them.
+`accounts.writer` decides when rows are written.
 """
 
 import asyncio
@@ -38,13 +38,13 @@ FLUSH_US = 2 * SECOND_US
 
 
 def owner_of(caller: Caller) -> Owner:
-    """Whom the requests of a caller count for."""
+    """The owner of a caller's requests."""
     return Owner(caller.organisation, caller.group, caller.user, caller.key)
 
 
 @dataclass(slots=True)
 class Ledger:
-    """One process's end of the ledger. Create it inside the event loop that uses it."""
+    """The ledger of one process. Create it inside the event loop that uses it."""
 
     store: LedgerStore
     default_tokens: int
@@ -94,11 +94,11 @@ class Ledger:
 
     @property
     def backlog(self) -> int:
-        """What still has to be written to the database."""
+        """The number of rows to be written to the database."""
         return self._writer.backlog
 
     def is_unlimited(self, owner: Owner) -> bool:
-        """Whether it is known that the caller has nothing to reserve."""
+        """Whether the caller is known to have no limits."""
         return self._memory.is_unlimited(owner, self.clock())
 
     async def reserve(self, hold: Hold, need: Need) -> Grant | Tight:
@@ -140,25 +140,25 @@ class Ledger:
         return refusal_of(Refusal(limit, had, needed, now_us, wait_us, whole_us), now_us)
 
     def settle(self, hold: Hold) -> None:
-        """Ends a request, whatever it came to. Never waits and never fails."""
+        """Settles a request, whatever its result. Never waits and never fails."""
         self._settle_shared(hold)
         if hold.is_offline:
             self._offline.release(hold, self.clock())
         self._writer.settle(hold)
 
     def is_due(self, hold: Hold) -> bool:
-        """Whether it is time to write the counts of a running request down."""
+        """Whether the counts of a running request should be written now."""
         if hold.produced - hold.flushed >= FLUSH_TOKENS:
             return True
         return self.clock() - hold.flushed_us >= FLUSH_US
 
     def flush(self, hold: Hold) -> None:
-        """Has the counts of a running request written down."""
+        """Writes the counts of a running request, later."""
         hold.flushed, hold.flushed_us = hold.produced, self.clock()
         self._writer.flush(hold)
 
     async def write(self) -> None:
-        """Returns when what has ended is counted in the database, or the database is away."""
+        """Returns when ended requests are counted in the database, or it cannot be reached."""
         await self._writer.write()
 
     @asynccontextmanager

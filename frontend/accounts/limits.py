@@ -1,4 +1,4 @@
-"""One limit and its counter: how much is left, and what reserving and settling change. Pure.
+"""One limit and its counter: the amount left, and the effect of reserving and settling. Pure.
 
 A rate is a GCRA (ITU-T I.371): `at_us` is the theoretical arrival time, and the whole limit may
 arrive as one burst. Of every other window a counter holds what is used and what is reserved. What
@@ -73,7 +73,7 @@ class Counter:
 
 
 def roll(limit: Limit, counter: Counter, now_us: int) -> None:
-    """Forgets what has left the window. Time that goes back forgets nothing, and frees nothing."""
+    """Removes usage that has left the window. A clock that goes back has no effect."""
     if limit.window.kind is Kind.CALENDAR:
         if (start_us := limit.window.start(now_us)) > counter.start_us:
             counter.used, counter.start_us = 0, start_us
@@ -90,7 +90,7 @@ def roll(limit: Limit, counter: Counter, now_us: int) -> None:
 
 
 def left(limit: Limit, counter: Counter, now_us: int) -> int:
-    """How much can be reserved now; below 0 where a limit was lowered."""
+    """The amount that can be reserved now; below 0 if the limit was lowered."""
     roll(limit, counter, now_us)
     if limit.window.kind is Kind.RATE:
         free_us = limit.window.length_us - max(counter.at_us - now_us, 0)
@@ -122,7 +122,7 @@ def settle(limit: Limit, counter: Counter, reserved: int, actual: int, now_us: i
 
 
 def reset(counter: Counter) -> None:
-    """Forgets what was used; what is reserved stays, because it will be settled."""
+    """Sets the usage to 0; reservations are kept, because they will be settled."""
     counter.used = counter.at_us = 0
     counter.buckets.clear()
 

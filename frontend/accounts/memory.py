@@ -1,6 +1,6 @@
-"""What one process remembers of limits, rules and prices between transactions, and how it is read.
+"""A process's cache of limits, rules and prices between transactions.
 
-Losing it loses nothing: every decision of a transaction is made by what that transaction reads.
+It can be lost: a transaction decides only by what it reads itself.
 """
 
 from collections.abc import Iterable, Mapping
@@ -27,7 +27,7 @@ every process must know of a change."""
 
 @dataclass(frozen=True, slots=True)
 class Purse:
-    """What a payer had after a transaction that had its balance locked."""
+    """A payer's balance after a transaction that had locked it."""
 
     available: int
     pays: bool
@@ -39,7 +39,7 @@ class Purse:
 
 @dataclass(slots=True)
 class Memory:
-    """What one process remembers between transactions. Losing it loses nothing."""
+    """The cached limits, rules and prices of one process."""
 
     gateway_id: str
     default_tokens: int
@@ -59,12 +59,12 @@ class Memory:
         return self.gateways == 1 and 0 <= now_us - self.gateways_read_us < RULES_US
 
     def purse_for(self, payer: Payer, now_us: int) -> Purse | None:
-        """None: it has to be read."""
+        """The payer's balance; None if it has to be read."""
         purse = self.purses.get(payer)
         return purse if purse is not None and purse.read_us <= now_us < purse.until_us else None
 
     def has_prices(self, now_us: int) -> bool:
-        """Whether the prices need not be read."""
+        """Whether the prices are known and current."""
         return now_us - self.prices_read_us < RULES_US
 
     def is_unlimited(self, owner: Owner, now_us: int) -> bool:
@@ -76,7 +76,7 @@ class Memory:
         return rules is not None and rules.is_unlimited
 
     def rules_for(self, owner: Owner, now_us: int) -> Rules | None:
-        """None: they have to be read."""
+        """The caller's rules; None if they have to be read."""
         read_us, rules = self.rules.get(owner, (-(10**18), None))
         return rules if now_us - read_us < RULES_US else None
 
@@ -127,14 +127,14 @@ def read_limits(
 
 
 def read_rates(books: Books, memory: Memory, owner: Owner, now_us: int) -> Rates:
-    """What a caller's limits over all models have left."""
+    """Reads the amounts left of a caller's limits over all models."""
     pairs = [one for one in read_limits(books, memory, owner, now_us) if not one[0].model]
     counters = {limit.key: counter for limit, counter in pairs}
     return rates_of([limit for limit, _ in pairs], counters, now_us)
 
 
 def rates_of(limits: Iterable[Limit], counters: Mapping[Key, Counter], now_us: int) -> Rates:
-    """For the headers: of requests and of tokens the limit that has the least left."""
+    """The limits of requests and of tokens that have the least left, for the headers."""
     return Rates(
         _tightest(Measure.REQUESTS, limits, counters, now_us),
         _tightest(Measure.TOKENS, limits, counters, now_us),
@@ -143,7 +143,7 @@ def rates_of(limits: Iterable[Limit], counters: Mapping[Key, Counter], now_us: i
 
 
 def merged(*several: Rates) -> Rates:
-    """Of each kind the one that has the least left."""
+    """Of each kind, the limit that has the least left."""
     requests = [one.requests for one in several if one.requests]
     tokens = [one.tokens for one in several if one.tokens]
     return Rates(
@@ -154,13 +154,13 @@ def merged(*several: Rates) -> Rates:
 
 
 def subscription_of(row: SubscriptionRow) -> Subscription:
-    """A stored subscription for the rules of plans."""
+    """Converts a stored subscription to one for the rules of plans."""
     following = None if row.next_plan is None else plan_of(row.next_plan)
     return Subscription(plan_of(row.plan), row.period_starts_at_us, following)
 
 
 def plan_of(row: PlanRow) -> Plan:
-    """A stored plan for the rules of plans."""
+    """Converts a stored plan to one for the rules of plans."""
     return Plan(row.name, row.credits, row.shared)
 
 

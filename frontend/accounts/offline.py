@@ -1,9 +1,9 @@
-"""Continues for a minute while the database is away, with this process's share of what was left.
+"""Grants requests for a minute while the database cannot be reached, from this process's share.
 
-Of every limit a process may use 1/N of what was left when the database was last seen, N being the
-gateways that were alive then. After a minute callers with limits are refused; those that pay with
-credits are refused immediately. When the database is back, what still runs is written as a
-reservation, and what was used is charged.
+A process may use 1/N of what each limit had left when the database was last reached, where N is the
+number of gateways then. After a minute callers with limits are refused; callers who pay with
+credits are refused immediately. When the database is back, running requests are written as
+reservations, and ended ones are charged.
 """
 
 from dataclasses import dataclass, field, replace
@@ -22,7 +22,7 @@ GRACE_US = 60 * SECOND_US
 
 @dataclass(slots=True)
 class Offline:
-    """What this process has granted during an outage."""
+    """The requests that this process granted during an outage."""
 
     memory: Memory
     quick: Quick
@@ -30,7 +30,7 @@ class Offline:
     _counters: dict[Key, Counter] = field(default_factory=dict)
 
     def back(self, now_us: int) -> None:
-        """The database answers."""
+        """The database can be reached again."""
         self._seen_us = now_us
         self._counters.clear()
 
@@ -58,7 +58,7 @@ class Offline:
         return answer
 
     def release(self, hold: Hold, now_us: int) -> None:
-        """A request that was granted here has ended; its place is free, its tokens are used."""
+        """Ends a request that was granted here: its slot is free, its tokens are used."""
         for holds in hold.parts.values():
             for limit, amount in holds:
                 if (counter := self._counters.get(limit.key)) is not None:

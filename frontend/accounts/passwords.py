@@ -1,7 +1,7 @@
 """Passwords of users, as Argon2id hashes. Hashing takes 64 MiB and tens of milliseconds, so it
 runs in threads, and never on the event loop. Two run at a time for callers who are known, and one
-for strangers, who wait as long as it took before the next one: guessing cannot take the machine.
-Of both kinds at most 32 run or wait, and of one caller half of them; further ones are refused.
+for others, who wait as long as it took before the next one, so that guessing cannot overload the
+machine. Of both kinds at most 32 run or wait, half of them of one caller; more are refused.
 """
 
 import asyncio
@@ -43,7 +43,7 @@ class Passwords:
         self._rested_s = 0.0
 
     async def hash(self, password: str, caller: str) -> str:
-        """What is stored of a password. Raises RateLimited and Overloaded, as `Turns` does."""
+        """The hash of a password, to be stored. Raises RateLimited, Overloaded."""
         async with self._turns.taken(caller):
             return await asyncio.to_thread(self._hasher.hash, password)
 

@@ -1,7 +1,7 @@
-"""Sends steps to Redis: what waits while a call runs goes into the next one together.
+"""Sends steps to Redis: steps that arrive while a call runs are sent together in the next one.
 
-So a step waits for one round trip, or for a few time limits at most. A Redis that is new or was
-emptied first learns what this process has given. It does not know what a step means.
+A step waits for one round trip, or at most for a few time limits. If Redis is new or was emptied,
+this process first sends its running grants. It does not interpret steps.
 """
 
 import asyncio
@@ -53,7 +53,7 @@ class Pipeline:
     _ends: bool = False
 
     async def ask(self, step: Step) -> list[int]:
-        """The values of a step. Raises StoreUnavailable."""
+        """Runs a step; returns its values. Raises StoreUnavailable."""
         done: asyncio.Future[list[int]] = asyncio.get_running_loop().create_future()
         self._asks.append(_Ask(step, done))
         self._wake.set()

@@ -1,4 +1,4 @@
-"""Where the prompts of a group may be sent, as it is now: for work that began earlier."""
+"""Reads the current placement rules of a group, for work that began earlier."""
 
 from frontend.accounts.directory.groups import Groups
 from frontend.domain.labels import Rules, make_rules

@@ -1,8 +1,8 @@
-"""Plans: credits per month, whose they are, and what a change of plan does. Pure.
+"""Plans: credits per month, shared or not, and the effect of a change of plan. Pure.
 
-An upgrade counts at once: the holder gets the difference between the two plans' credits for what is
-left of the period, and what was used stays used. A downgrade counts from the next period on, so
-nothing that was paid for is taken away. Credits that are left expire with their period.
+An upgrade takes effect now: the holder gets the difference between the two plans' credits for the
+rest of the period, and usage is kept. A downgrade takes effect with the next period, so that paid
+credits are not removed. Remaining credits expire with their period.
 """
 
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ class Subscription:
 
 
 def renew(subscription: Subscription, balance: Balance, now_us: int) -> list[Transfer]:
-    """Begins a new period where the last one has ended: the rest expires, the plan's credits come.
+    """Begins a new period if the last one has ended: old credits expire, the plan's are added.
 
     Time that goes back begins nothing.
     """
@@ -54,7 +54,7 @@ def renew(subscription: Subscription, balance: Balance, now_us: int) -> list[Tra
 
 
 def change(subscription: Subscription, balance: Balance, plan: Plan, now_us: int) -> list[Transfer]:
-    """Another plan in the middle of a period."""
+    """Changes the plan within a period."""
     moves = renew(subscription, balance, now_us)
     before = subscription.plan
     if plan == before:

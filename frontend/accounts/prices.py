@@ -1,7 +1,7 @@
-"""What a request costs: a price table in micro-units, and credits. Pure.
+"""Computes the cost of a request from the price table, in micro-units of money and credits. Pure.
 
-A price has effect from a time on. The most specific one counts: of the model at its upstream, then
-of the model, then of every model (`*`).
+A price applies from a time on. The most specific one applies: of the model at its upstream, then of
+the model, then of every model (`*`).
 """
 
 from collections.abc import Iterable
@@ -28,7 +28,7 @@ class Price:
     credits: int = CREDIT
 
     def cost(self, usage: Usage, images: int = 0) -> int:
-        """Micro-units, rounded half up once for the whole request."""
+        """The cost in micro-units, rounded half up once for the whole request."""
         fresh = max(usage.prompt_tokens - usage.cached_tokens, 0)
         cached = usage.prompt_tokens - fresh
         tokens = self.prompt * fresh + self.cached * cached

@@ -1,6 +1,6 @@
-"""The credits that one transaction moves: of whom, and in which order they are locked.
+"""The credits that one transaction moves, and the order in which their rows are locked.
 
-What was granted from memory is taken first, from the period in which it was granted.
+Grants from memory are debited first, from the period in which they were granted.
 """
 
 from collections.abc import Sequence
@@ -63,17 +63,17 @@ class Purses:
         return price_of(prices, row.model, row.upstream, self._now_us).credits
 
     def reserve(self, payer: Payer, cost: int, request_id: str) -> None:
-        """Sets credits aside, which are there."""
+        """Reserves credits, which must be available."""
         move = transfer(self.balances[payer], Reason.RESERVE, cost)
         self._record(payer, [move], request_id)
 
     def settle(self, payer: Payer, reserved: int, spent: int, request_id: str) -> None:
-        """Spends what was set aside, and gives the rest back."""
+        """Spends reserved credits, and refunds the rest."""
         moves = credits.settle(self.balances[payer], reserved, spent)
         self._record(payer, moves, request_id)
 
     def purses(self) -> dict[Payer, Purse]:
-        """What the payers have now, for the memory of the process."""
+        """The payers' balances now, for the cache of the process."""
         now_us = self._now_us
         until_us = min(now_us + RULES_US, MONTH.end(now_us))
         return {
@@ -82,7 +82,7 @@ class Purses:
         }
 
     def save(self) -> None:
-        """Writes what was moved."""
+        """Writes the transfers."""
         self._books.save_transfers(self._transfers, self._accounts, self._now_us)
 
     def _pays(self, payer: Payer) -> bool:

@@ -1,9 +1,9 @@
-"""Grants from memory what is certain to fit, and has it written down with the next transaction.
+"""Grants requests from memory if they are certain to fit; the next transaction writes them.
 
-Only a single gateway does so: it counts everything itself, so what its counters have left is
-left. What is granted here and not written yet counts as taken, and a limit for which a transaction
-decides just now is left to it. That no other gateway is alive must have been read within the last
-moment, and a new one waits as long before it serves. Everything else waits for its transaction.
+Only a single gateway does so, because its counters are then complete. Grants that are not written
+yet count as used, and a limit that a running transaction decides about is left to it. The number of
+gateways must have been read very recently, and a new gateway waits as long before it serves.
+Everything else waits for its transaction.
 """
 
 from collections import Counter as Sums
@@ -25,7 +25,7 @@ _Name = TypeVar("_Name")
 
 @dataclass(slots=True)
 class Quick:
-    """What this process has granted and not written yet."""
+    """The grants of this process that are not written yet."""
 
     memory: Memory
     _taken: Sums[Key] = field(default_factory=Sums)
@@ -35,7 +35,7 @@ class Quick:
     """By subject: requests whose transaction has not ended."""
 
     def grant(self, hold: Hold, need: Need, now_us: int) -> Grant | None:
-        """None: it is not certain."""
+        """Grants a request; None if it is not certain to fit."""
         if not self.memory.is_alone(now_us):
             return None
         rules = self.memory.rules_for(hold.row.owner, now_us)
@@ -57,31 +57,31 @@ class Quick:
         return Grant(holds, need.output)
 
     def waits(self, owner: Owner) -> None:
-        """A transaction will decide for a caller."""
+        """Notes that a transaction will decide for a caller."""
         for _, subject in scopes_of(owner):
             self._undecided[subject] += 1
 
     def decided(self, owner: Owner) -> None:
-        """The counters of the memory have what the transaction has granted."""
+        """Notes that the cached counters include the transaction's grants."""
         for _, subject in scopes_of(owner):
             _subtract(self._undecided, subject, 1)
 
     def take(self, hold: Hold, holds: Holds) -> None:
-        """Counts what is granted and not written, as the request's next reservation."""
+        """Counts a grant that is not written, as the request's next reservation."""
         hold.taken[hold.next_id] = holds
         for limit, amount in holds:
             self._taken[limit.key] += amount
 
     def taken(self, limit: Limit) -> int:
-        """What is granted of a limit and not in the counters of the memory."""
+        """The amount granted of a limit that is not in the cached counters."""
         return self._taken[limit.key]
 
     def unwritten(self) -> dict[Key, int]:
-        """The same of all limits."""
+        """The amounts of all limits that are granted and not in the cached counters."""
         return dict(self._taken)
 
     def written(self, hold: Hold, part: str) -> None:
-        """The counters of the memory now have a reservation, or it is never written."""
+        """Notes that the cached counters include a reservation, or that it is never written."""
         for limit, amount in hold.taken.pop(part, ()):
             _subtract(self._taken, limit.key, amount)
         if hold.promised and part == hold.first_id:
@@ -90,14 +90,14 @@ class Quick:
             hold.promised = 0
 
     def withdraw(self, hold: Hold, part: str) -> None:
-        """A grant that could not be kept. The first one of a request has its credits."""
+        """Withdraws a grant that could not be kept. The first one of a request has its credits."""
         is_paid = hold.promised and part == hold.first_id
         self.written(hold, part)
         if is_paid:
             hold.payer, hold.credits = None, 0
 
     def ended(self, hold: Hold) -> None:
-        """A request ends whose reservation is in no counter: its place is free immediately."""
+        """Ends a request whose reservation is not in a counter: its slot is free immediately."""
         for part, holds in hold.taken.items():
             places = [one for one in holds if one[0].measure is Measure.CONCURRENCY]
             for limit, amount in places:
@@ -105,7 +105,7 @@ class Quick:
             hold.taken[part] = tuple(one for one in holds if one not in places)
 
     def rates(self, limits: Iterable[Limit], now_us: int) -> Rates:
-        """For the headers."""
+        """The rates for the headers."""
         shown = list(limits)
         rates = rates_of(shown, self.memory.counters, now_us)
         taken = {

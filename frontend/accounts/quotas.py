@@ -1,7 +1,7 @@
-"""All limits of a request in one step: reserve what it needs in each of them, or name one. Pure.
+"""Reserves what a request needs in all of its limits, or in none. Pure.
 
-A refusal changes no counter. What is granted is at most what every budget has left, so an answer
-is cut to it before it is generated and no budget is ever exceeded.
+A refusal does not change a counter. A grant is at most what every budget has left, so the length of
+an answer is limited before it is generated, and budgets are never exceeded.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -45,7 +45,7 @@ that is too large would keep other requests out."""
 
 
 class Tight:
-    """Little is left, so the prompt must be counted first."""
+    """Little is left, so the prompt's tokens must be counted first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class Refusal:
 def reserve(
     limits: Sequence[Limit], counters: Counters, need: Need, now_us: int
 ) -> Grant | Refusal | Tight:
-    """One atomic step over all scopes. The refusal that lasts longest is the one that is named."""
+    """Reserves in all scopes, in one atomic step. Of several refusals it returns the longest."""
     if need.estimated and _is_tight(limits, counters, need, now_us):
         return Tight()
     refusals = [
@@ -107,21 +107,21 @@ def settle_all(
 
 
 def used_of(limit: Limit, amount: int, tokens: int | None) -> int:
-    """What was used of a hold of `amount`. Tokens of None: it never ran."""
+    """The used part of a hold of `amount`. Tokens of None: it never ran."""
     if tokens is None or limit.measure is Measure.CONCURRENCY:
         return 0
     return tokens if limit.measure is Measure.TOKENS else amount
 
 
 def amount_of(limit: Limit, need: Need, output: int) -> int:
-    """What a request with an answer of `output` tokens reserves."""
+    """The amount that a request with an answer of `output` tokens reserves."""
     if limit.measure is Measure.TOKENS:
         return need.prompt + output
     return need.requests
 
 
 def needed_of(limit: Limit, need: Need) -> int:
-    """What a limit must have left, or the request is refused."""
+    """The amount that a limit must have left for the request to be granted."""
     if limit.measure is not Measure.TOKENS:
         return need.requests
     needed = need.prompt + need.least

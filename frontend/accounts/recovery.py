@@ -1,7 +1,7 @@
-"""Holds as lines of the journal, and what a dead process's journal says as holds again.
+"""Writes holds as lines of the journal, and reads the journal of a dead process.
 
-A line has all that charges a request, so that it can be read without the process that wrote it.
-Which of the requests the database has already is found out when they are settled.
+A line has everything that is needed to charge a request. Requests that the database has already are
+detected when they are settled.
 """
 
 import logging
@@ -18,7 +18,7 @@ _log = logging.getLogger(__name__)
 
 
 def write_line(hold: Hold) -> bytes:
-    """One that has just been granted, or one that has ended."""
+    """Writes a hold that has just been granted, or one that has ended."""
     row = hold.row
     parts = {
         part: [list_of(limit, amount) for limit, amount in holds]
@@ -30,7 +30,7 @@ def write_line(hold: Hold) -> bytes:
 
 
 def read_holds(lines: Iterable[bytes], now_us: int) -> list[Hold]:
-    """What a process had not written to the database when it died, as requests that end now."""
+    """Reads what a dead process had not written to the database, as requests that end now."""
     holds: dict[str, Hold] = {}
     for line in lines:
         try:

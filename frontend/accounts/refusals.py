@@ -1,7 +1,7 @@
-"""The errors for limits that are reached, and a limit of its own for refused requests.
+"""Makes the errors for limits that are reached, and limits the number of refused requests.
 
-A refused request costs nothing. But a caller who keeps sending what is refused is, after a while,
-refused from memory only, so that it costs the database nothing either.
+A refused request is free. But a caller who continues to send such requests is refused from memory
+after a while, without reading the database.
 """
 
 from collections import OrderedDict
@@ -58,7 +58,7 @@ def _no_credits(refusal: NoCredits, now_us: int) -> QuotaExceeded:
 
 
 def subject_of(limit: Limit) -> str:
-    """Whose limit it is, as its caller knows it."""
+    """The subject of a limit, in words for its caller."""
     return _WORDS[limit.scope] + (f" for the model '{limit.model}'" if limit.model else "")
 
 
@@ -76,7 +76,7 @@ def _when(refusal: Refusal) -> str:
 
 @dataclass(slots=True)
 class Refused:
-    """How often each caller was refused in the last minute; `most` are counted in the database."""
+    """Counts how often each caller was refused in the last minute; `most` read the database."""
 
     most: int
     callers: int = 20_000

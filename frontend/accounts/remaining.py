@@ -1,7 +1,7 @@
-"""What callers have left of their limits, as headers and pages show it.
+"""The remaining amounts of callers' limits, for headers and pages.
 
-What was read less than a second ago is shown again; older values may have been used or reset since.
-It decides nothing: a request is granted by what its transaction reads.
+Values that were read less than a second ago are shown again; older ones may have changed. They are
+only shown: a request is granted by what its transaction reads.
 """
 
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ RATES_US = SECOND_US
 
 @dataclass(slots=True)
 class Remaining:
-    """What one process knows of them."""
+    """The cached values of one process."""
 
     store: LedgerStore
     memory: Memory
@@ -99,13 +99,13 @@ class Remaining:
         return await self.store.read(lambda books: read_holdings(books, owner, now_us))
 
     def remember_shared(self, owner: Owner, rates: Rates) -> None:
-        """What Redis has just said."""
+        """Stores values that Redis has just returned."""
         if len(self._shared_rates) > MANY:
             self._shared_rates.clear()
         self._shared_rates[owner] = rates
 
     def remember(self, owner: Owner, rates: Rates) -> None:
-        """What the database has just said."""
+        """Stores values that the database has just returned."""
         if len(self._rates) > MANY:
             self._rates.clear()
         self._rates[owner] = rates

@@ -1,4 +1,4 @@
-"""Usage by time, user, key and model, in any time zone. Pure but for the reads.
+"""Reports usage by time, user, key and model, in any time zone. Pure, except for reads.
 
 Time is cut at the viewer's midnights or months, daylight saving included. The parts adjoin, so they
 always add up to the range.
@@ -29,7 +29,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked for. `by` are the columns that get rows of their own."""
+    """The range and the grouping of a report. `by` are the columns to group by."""
 
     chosen: UsageFilter
     interval: str

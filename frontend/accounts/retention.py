@@ -1,4 +1,4 @@
-"""How long the audit keeps the records of each group, and the event about those it removed."""
+"""Reads how long the audit keeps the records of each group, and writes events about removals."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,6 +1,6 @@
-"""The roles that every gateway begins with, and what a role allows. Pure.
+"""The initial roles of every gateway, and the check of permissions. Pure.
 
-What a role does not list is denied.
+A permission that a role does not list is denied.
 """
 
 from frontend.domain.identity import Permission, Role

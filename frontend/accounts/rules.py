@@ -1,7 +1,8 @@
-"""Which limits count for a caller, from stored quotas, plans and the default budget. Pure.
+"""Selects the limits of a caller from stored quotas, plans and the default budget. Pure.
 
-Of several quotas for the same thing the largest counts, so an increase for a time is one more row
-that expires. A quota that is stored overrides the one of a plan, and that the default.
+Of several quotas for the same measure, the largest applies, so a temporary increase is an
+additional row that expires. A stored quota overrides the one of a plan, and that one overrides the
+default.
 """
 
 from collections.abc import Iterable, Mapping

@@ -1,7 +1,7 @@
-"""What a key is limited to: models, endpoints, source networks. Pure.
+"""The scope of a key: models, endpoints, source networks. Pure.
 
-A scope only narrows: every list that it has must match. `*` in a pattern stands for any text; it is
-the only wildcard, so a pattern that matches another pattern's text covers all that it matches.
+A scope only restricts: each of its lists must match. `*` in a pattern stands for any text. It is
+the only wildcard, so a pattern that matches the text of another pattern covers that pattern.
 """
 
 import re

@@ -1,8 +1,8 @@
-"""Secrets that the gateway must read again, encrypted for the database with AES-256-GCM.
+"""Encrypts secrets in the database with AES-256-GCM.
 
-The first key encrypts, and every key decrypts, so that keys are replaced while gateways run. Whose
-a secret is belongs to what is authenticated: a row cannot be given to another user. Without keys of
-the operator's, the database's own is used, which protects nothing from those who have all of it.
+The first key encrypts, and every key decrypts, so that keys can be replaced while gateways run. The
+owner is authenticated with the secret, so a row cannot be copied to another user. Without keys of
+the operator a key in the database is used, which does not protect against readers of the database.
 """
 
 import hashlib
@@ -34,13 +34,13 @@ class Seal:
     _keys: dict[bytes, bytes] = field(default_factory=dict)
 
     async def close(self, owner: str, secret: bytes) -> bytes:
-        """The secret as it is stored. Raises StoreUnavailable."""
+        """Encrypts a secret. Raises StoreUnavailable."""
         key_id, key = next(iter((await self._all()).items()))
         nonce = secrets.token_bytes(_NONCE)
         return _MARK + key_id + nonce + _cipher(key).encrypt(nonce, secret, owner.encode())
 
     async def open(self, owner: str, stored: bytes) -> bytes:
-        """The secret; also one that an older release stored as it was. Raises StoreUnavailable."""
+        """Decrypts a secret, also a plain one of an older release. Raises StoreUnavailable."""
         from cryptography.exceptions import InvalidTag  # noqa: PLC0415 - as `_cipher`
 
         if not _is_sealed(stored):

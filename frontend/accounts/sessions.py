@@ -1,8 +1,8 @@
-"""The sessions of people who sign in with a browser, from the first step to the end.
+"""The sessions of users who sign in with a browser.
 
-The store has only digests of tokens. A session ends when it was not used for a while, at the
-latest after its longest time, and with a new password. One that still lacks a step, such as a new
-password in place of a one-time one, is not a session yet: it opens nothing but that step.
+The store has only digests of tokens. A session ends if it is not used for a while, after its
+maximum lifetime, and with a new password. While a step is missing, such as replacing a one-time
+password, the token is only valid for that step.
 """
 
 import hashlib
@@ -26,6 +26,7 @@ from frontend.store.factors import find_factor
 from frontend.store.records import Rows
 from frontend.store.secrets import shared_secret
 from frontend.store.sessions import (
+    MAX_OF_USER,
     Session,
     add_session,
     end_session,
@@ -39,7 +40,7 @@ from frontend.store.sessions import (
 _MINUTE_US = 60_000_000
 _STEP_US = 10 * _MINUTE_US
 _TOKEN = re.compile(rb"[A-Za-z0-9_-]{43}")
-_MAX_KNOWN, _MAX_LISTED = 10_000, 200
+_MAX_KNOWN = 10_000
 COMPLETE, CODE, PASSWORD, ENROL = "", "code", "password", "enrol"
 """What a session lacks: nothing, a code of the second factor, a password of its user's own choice,
 or a second factor that the role requires."""
@@ -52,7 +53,7 @@ def _now_us() -> int:
 
 @dataclass(frozen=True, slots=True)
 class Lifetimes:
-    """How long a session lasts: without use, and in any case."""
+    """Seconds that a session lasts: without use, and at most."""
 
     idle_s: int = 12 * 3600
     longest_s: int = 7 * 24 * 3600
@@ -60,7 +61,7 @@ class Lifetimes:
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """A session that begins, or the first steps of one. `browser` is the cookie of its browser."""
+    """A new session, or its first steps. `browser` is the cookie that identifies the browser."""
 
     token: str
     stage: str
@@ -69,7 +70,7 @@ class Begun:
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """Who signs in, and what is missing."""
+    """The user who signs in, and the missing step."""
 
     user_id: str
     name: str
@@ -78,7 +79,7 @@ class Pending:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A session as its user sees it; `id` opens nothing."""
+    """A session for the list of its user; `id` is not a credential."""
 
     id: str
     is_current: bool
@@ -120,16 +121,17 @@ class Sessions:
             await self.signins.refuse(Refused("", "", "too_many"), source)
             raise
         async with self.database.connect() as rows:
-            user = await store.USERS.find_by(rows, name=name)
-            person = None if user is None else await find_person(rows, user.id)
+            # no name has characters that cannot be shown, and PostgreSQL refuses one of them
+            user = await store.USERS.find_by(rows, name=name if name.isprintable() else "")
+            # a name that does not exist takes the same statements, and as long, as one that does
+            found = "" if user is None else user.id
+            person = await find_person(rows, found)
+            hashed, _ = await find_credentials(rows, found)
+        if person is None or not person.enabled:
             hashed = None
-            if person is not None and person.enabled:
-                hashed, _ = await find_credentials(rows, person.user_id)
-        # an account that does not exist takes as long as one that does
         given, caller = password[: MAX_LENGTH + 1], browser or source.subject
         is_right = await self.passwords.verify(hashed, given, caller, known=attempt.known)
         if person is None or not is_right:
-            found = "" if user is None else user.id
             await self.signins.refuse(Refused(found, name if found else "", "password"), source)
             raise Forbidden("the name or the password is not correct", code="sign_in_failed")
         attempt.succeed()
@@ -236,7 +238,7 @@ class Sessions:
             )
             for one in found
             if now_us < one.seen_at_us + idle_us
-        ][:_MAX_LISTED]  # fmt: skip
+        ][:MAX_OF_USER]  # fmt: skip
 
     async def end_one(self, user_id: str, session_id: str, source: Source) -> None:
         """Ends a session of a user. Raises NotFound."""

@@ -1,7 +1,7 @@
-"""This process's share of the limits that are counted in Redis, for the time without Redis. Pure.
+"""This process's share of the limits in Redis, for times when Redis cannot be reached. Pure.
 
-Every grant is noted here, also those of Redis, so a process that loses Redis never gives more than
-limit/N in a window, together with what it has just given. N is the number of gateways.
+All grants are counted here, also those of Redis, so a process without Redis never grants more than
+limit/N in a window, including its earlier grants. N is the number of gateways.
 """
 
 from collections import OrderedDict
@@ -25,11 +25,11 @@ class Share:
 
     @property
     def parts(self) -> int:
-        """N."""
+        """The number of shares: the number of gateways, at least `least`."""
         return max(self.least, self.gateways, 1)
 
     def note(self, holds: Holds, now_us: int) -> Holds:
-        """Counts what Redis has granted; what to settle here."""
+        """Counts a grant of Redis; returns what to settle here."""
         own = tuple((self._own(limit), amount) for limit, amount in holds)
         for limit, amount in own:
             take(limit, self._counter(limit), amount, now_us)
@@ -38,7 +38,7 @@ class Share:
     def reserve(
         self, limits: Sequence[Limit], need: Need, now_us: int
     ) -> tuple[Grant | Refusal | Tight, Holds]:
-        """The answer, and what to settle here.
+        """Reserves in this process's share; returns the answer and what to settle here.
 
         Raises StoreUnavailable for what is more than a share and would fit the whole limit.
         """
@@ -65,7 +65,7 @@ class Share:
         settle_all(kept, self._counters, tokens, now_us)
 
     def counter(self, limit: Limit, now_us: int) -> Counter:
-        """What the whole limit has left, as this process may give it."""
+        """A counter of the whole limit with the amount that this process may still grant."""
         own = self._own(limit)
         free = max(left(own, self._counter(own), now_us), 0)
         shown = Counter()

@@ -1,8 +1,8 @@
-"""Rates and running requests that all gateways count together in Redis, in one step per request.
+"""Counts rates and running requests of all gateways in Redis, in one step per request.
 
-Without Redis each gateway gives its share (`accounts.share`). What lasts longer than a minute
-(budgets, requests per day, credits) is counted only in the database. How steps reach Redis is
-decided in `accounts.pipeline`.
+Without Redis each gateway grants its share (`accounts.share`). Limits over more than a minute
+(budgets, requests per day, credits) are only counted in the database. `accounts.pipeline` sends the
+steps.
 """
 
 import asyncio
@@ -56,7 +56,7 @@ class _Taken:
 
 @dataclass(slots=True)
 class Shared:
-    """Create it inside the event loop that uses it."""
+    """The limits in one Redis. Create it inside the event loop that uses it."""
 
     counters: SharedCounters
     share: Share
@@ -90,14 +90,14 @@ class Shared:
         return answer, {one.key: self.share.counter(one, now_us) for one in limits}
 
     def settle(self, request_id: str, tokens: int | None) -> None:
-        """Gives back what was not used. Never waits; the second time it does nothing."""
+        """Refunds what was not used. Never waits; a second call has no effect."""
         if (taken := self._taken.pop(request_id, None)) is None:
             return
         self.share.settle(taken.own, tokens, self.clock())
         self._give_back(taken.name, taken.holds, tokens)
 
     async def read(self, limits: Sequence[Limit]) -> Counters:
-        """What the limits have left."""
+        """Reads what the limits have left."""
         if limits and not self.is_away:
             with suppress(StoreUnavailable):
                 rows = [_row(limit, Need(0, requests=0), 0, takes=False) for limit in limits]

@@ -1,7 +1,8 @@
-"""Events of sign-ins, sign-outs and attempts that failed, in the chain of admin events.
+"""Writes events of sign-ins, sign-outs and failed attempts to the chain of admin events.
 
-Strangers cause failures, so those are at most one event a second; an event that was held back is
-counted in the next one. A name that does not exist is not written: people type passwords there.
+Anybody can cause failures, so there is at most one event of a failure per second; the next event
+counts those that were left out. Names that do not exist are not written, because people sometimes
+type passwords there.
 """
 
 import logging

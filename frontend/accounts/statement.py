@@ -1,6 +1,6 @@
-"""What the credits of a caller are at a moment, for pages. It only reads.
+"""The credits of a caller at a moment, for pages. It only reads.
 
-A period that is due begins with the next request; here it is shown as if it had begun.
+A period that is due begins with the next request; it is shown as if it had begun.
 """
 
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ class Holding:
 
 
 def read_holdings(books: Books, owner: Owner, now_us: int) -> Sequence[Holding]:
-    """Of everyone whose credits a caller may use; holders that never had any are left out."""
+    """The credits that a caller may use, by holder; holders that never had any are left out."""
     scopes = ("user", owner.user), ("group", owner.group), ("organisation", owner.organisation)
     rows = books.subscriptions({one for _, one in scopes}, books.plans())
     found = []

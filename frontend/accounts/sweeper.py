@@ -1,7 +1,7 @@
-"""Makes a gateway known to the others, and settles what those that ended have left behind.
+"""Registers a gateway, and settles the reservations of gateways that ended.
 
-What a dead process had in its journal is settled as soon as it is found, exactly; what only its
-reservations show, when its lease has ended, at the counts that were written last.
+Requests in a dead process's journal are settled exactly, as soon as it is found. Other reservations
+are settled when its lease has ended, at the counts that were written last.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ Settled = Callable[[Sequence[UsageRow]], Awaitable[None]]
 
 
 async def ignore(_: Sequence[UsageRow]) -> None:
-    """Where nobody else keeps records of requests."""
+    """Ignores settled requests, if no audit needs them."""
 
 
 @dataclass(slots=True)
@@ -70,7 +70,7 @@ class Sweeper:
             await asyncio.sleep(_SWEEP_S)
 
     async def sweep(self, now_us: int) -> None:
-        """Once. Raises StoreUnavailable."""
+        """Sweeps once. Raises StoreUnavailable."""
         await self._renew(now_us)
         if self.folder is not None:
             # only of dead processes: a living one holds the locks of its own

@@ -1,8 +1,8 @@
-"""Counts failed attempts to authenticate, per address and per public id of a key. Pure.
+"""Counts failed authentications, per address and per public id of a key. Pure.
 
-It decides how a failed attempt is answered, and how often keys that are not known yet are looked up
-for an address with many failures; a known valid key is never held up, so nobody can lock its owner
-out. Memory is bounded: the entries that were counted first are dropped first.
+It decides how a failed attempt is answered, and how often unknown keys are looked up for an address
+with many failures. Known valid keys are not delayed, so their owners cannot be locked out. Memory
+is bounded: the oldest entries are removed first.
 """
 
 import time
@@ -36,7 +36,7 @@ class Throttle:
         return self._count(subject, self.limit, self.interval_s, max_wait_s)
 
     def forgive(self, subject: str) -> None:
-        """Takes back one failure: an attempt that was counted before it was checked succeeded."""
+        """Removes one failure: an attempt that was counted before the check succeeded."""
         if subject in self._due_s:
             self._due_s[subject] -= self.interval_s
 
@@ -63,7 +63,7 @@ class Throttle:
 
 
 def subject_of(address: str) -> str:
-    """What failures of an address are counted for: an IPv6 host owns a whole /64."""
+    """The subject that failures of an address count for: the /64 network of an IPv6 address."""
     try:
         parsed = ip_address(address.partition("%")[0])
     except ValueError:

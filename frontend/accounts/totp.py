@@ -1,6 +1,6 @@
-"""Codes of six digits that change every 30 seconds: RFC 6238 with SHA-1, as every app has it. Pure.
+"""Codes of six digits that change every 30 seconds: RFC 6238 with SHA-1. Pure.
 
-It also draws the QR code that an app reads, and makes recovery codes.
+It also makes the QR code for an app, and recovery codes.
 """
 
 import base64
@@ -45,7 +45,7 @@ def spell(secret: bytes) -> str:
 
 
 def address_of(secret: bytes, name: str, place: str) -> str:
-    """The URI that a QR code holds."""
+    """The URI in the QR code."""
     query = urlencode({"secret": spell(secret), "issuer": place}, quote_via=quote)
     return f"otpauth://totp/{quote(place, safe='')}:{quote(name, safe='')}?{query}"
 
@@ -65,7 +65,7 @@ def new_recovery_codes() -> list[str]:
 
 
 def digest_of_recovery(code: str) -> bytes | None:
-    """What is stored of a recovery code; None for what is not one."""
+    """The digest of a recovery code, which is stored; None for a text that is not one."""
     plain = "".join(one for one in code.lower() if one not in " -")
     if len(plain) != 16 or not plain.isascii() or not plain.isalnum():
         return None

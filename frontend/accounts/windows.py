@@ -1,4 +1,4 @@
-"""Windows of limits in UTC: a minute, calendar periods, rolling periods, and none. Pure.
+"""The windows of limits, in UTC: a minute, calendar periods, rolling periods, and none. Pure.
 
 Times are integers: microseconds since the epoch. A calendar period begins at midnight UTC. A
 rolling period is counted in 30 buckets; a bucket counts until all of it has left the period, so a
@@ -22,7 +22,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Kind(enum.Enum):
-    """How a window forgets what was used."""
+    """How usage leaves a window."""
 
     RATE = enum.auto()
     """Continuously: what is used drains at the limit's rate."""

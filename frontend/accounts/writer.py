@@ -1,8 +1,8 @@
-"""Writes what a gateway's ledger has to write, one transaction after another.
+"""Writes the changes of a gateway's ledger, one transaction after another.
 
-What arrives while a transaction runs goes into the next one together, so a transaction costs little
-per request. A reserve waits for its transaction. A settle is only queued, so it can neither fail
-nor be cancelled; it is repeated until the database has it. It does not decide what is granted.
+Changes that arrive while a transaction runs are written together in the next one, so the cost per
+request is small. A reserve waits for its transaction. A settle is only queued, so it cannot fail or
+be cancelled; it is repeated until the database has it. It does not decide about grants.
 """
 
 import asyncio
@@ -65,11 +65,11 @@ class Writer:
 
     @property
     def backlog(self) -> int:
-        """What still has to be written to the database."""
+        """The number of changes to be written to the database."""
         return len(self._reserves) + len(self._settles) + len(self._flushes)
 
     async def reserve(self, one: Reserve) -> None:
-        """Waits for the transaction that answers it. Raises StoreUnavailable."""
+        """Reserves in the next transaction, and waits for it. Raises StoreUnavailable."""
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._reserves.append((one, done))
         self.quick.waits(one.hold.row.owner)
@@ -100,13 +100,13 @@ class Writer:
         return True
 
     def note(self, hold: Hold) -> bool:
-        """Keeps in the journal what the database does not have yet."""
+        """Writes a hold to the journal until the database has it."""
         return self.journal is not None and self.journal.write(
             hold.row.request_id, write_line(hold)
         )
 
     def settle(self, hold: Hold) -> None:
-        """Has a request charged, once. Never waits and never fails."""
+        """Charges a request once, later. Never waits and never fails."""
         if hold.is_settled or not (hold.parts or hold.started):
             return  # or nothing was reserved and nothing ran
         self._flushes.pop(hold.row.request_id, None)
@@ -121,7 +121,7 @@ class Writer:
         self._soon(None if hold.parts else _USAGE_S)
 
     def flush(self, hold: Hold) -> None:
-        """Has the counts of a running request written down."""
+        """Writes the counts of a running request, later."""
         self._flushes[hold.row.request_id] = hold
         self._soon()
 
@@ -140,7 +140,7 @@ class Writer:
                 self._wake.set()
 
     async def write(self) -> None:
-        """Returns when what was added is written, or the database is away."""
+        """Returns when all added changes are written, or the database cannot be reached."""
         async with self._turn:
             # what is added meanwhile need not be waited for
             for _ in range(2 + self.backlog // _MOST):
@@ -148,7 +148,7 @@ class Writer:
                     return
 
     async def end(self) -> None:
-        """Writes what is left; what cannot be written is settled by another gateway's sweep."""
+        """Writes the rest; another gateway's sweep settles what cannot be written."""
         if self._lazy is not None:
             self._lazy.cancel()
         with suppress(TimeoutError):

@@ -1,1 +1,1 @@
-"""Who asked what, when, and how it ended: one record for each request. Only `store` has SQL."""
+"""The audit: one record for each request with caller, time, content and result, without SQL."""

@@ -1,4 +1,4 @@
-"""Images and files of audited requests, once each, in files that are named by their SHA-256.
+"""Stores images and files of audited requests once each, in files named by their SHA-256.
 
 Content that is larger than a line of text leaves the JSON of a request and is replaced by
 `{"sha256": …}`. Everything here blocks, so it runs in threads.
@@ -22,7 +22,7 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 class Removal(enum.Enum):
-    """What became of an artifact that was to be removed."""
+    """The result of removing an artifact."""
 
     REMOVED = "removed"
     MISSING = "missing"
@@ -38,17 +38,17 @@ class Artifacts:
 
     @staticmethod
     def is_digest(name: str) -> bool:
-        """Whether it is a SHA-256."""
+        """Whether a text is a SHA-256 in hex."""
         return _DIGEST.fullmatch(name) is not None
 
     def path(self, digest: str) -> Path:
-        """Where an artifact is. Raises ValueError for what is not a digest."""
+        """The path of an artifact. Raises ValueError for a name that is not a digest."""
         if not self.is_digest(digest):
             raise ValueError(digest)
         return self.folder / digest[:2] / digest
 
     def keep(self, content: bytes) -> str:
-        """Stores a content, unless it is there; returns its digest. Raises OSError."""
+        """Stores a content, unless it exists; returns its digest. Raises OSError."""
         digest = hashlib.sha256(content).hexdigest()
         path = self.path(digest)
         if path.exists():
@@ -64,14 +64,14 @@ class Artifacts:
         return digest
 
     def read(self, digest: str) -> bytes | None:
-        """The content; None: it is not there."""
+        """Reads a content; None if it does not exist."""
         try:
             return self.path(digest).read_bytes()
         except (ValueError, FileNotFoundError):
             return None
 
     def remove(self, digest: str) -> Removal:
-        """Removes a content, which may be gone already."""
+        """Removes a content, if it exists."""
         try:
             self.path(digest).unlink()
         except FileNotFoundError:

@@ -1,7 +1,7 @@
-"""Artifacts in a bucket: they wait in the folder until the bucket has them, and leave it then.
+"""Stores artifacts in a bucket; they are kept in the folder until the bucket has them.
 
-So nothing waits for a bucket that is away: records are written as ever, files pile up to a bound,
-and removals are noted. It does not know S3.
+So requests never wait for the bucket: while it cannot be reached, records are written, files are
+kept up to a limit, and removals are noted. It does not know S3.
 """
 
 import asyncio
@@ -58,7 +58,7 @@ class BucketArtifacts(Artifacts):
         return self.objects.get(digest) if content is None and self.is_digest(digest) else content
 
     def remove(self, digest: str) -> Removal:
-        """Removes it from both. What the bucket does not remove now is removed later."""
+        """Removes a content from both; from the bucket later, if it cannot be reached."""
         was_here = Artifacts.remove(self, digest) is Removal.REMOVED
         self._waiting.pop(digest, None)
         try:

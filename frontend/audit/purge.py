@@ -1,4 +1,4 @@
-"""Removes records that have expired, and leaves an event in the chain that proves what it removed.
+"""Removes expired records, and writes an event to the chain that proves which were removed.
 
 The event of each group has counts and the SHA-256 of the removed records' lines, the oldest first,
 as an export writes them, so it can be compared with an export. Several gateways may purge at a

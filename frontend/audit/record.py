@@ -1,7 +1,7 @@
-"""From a request's outcome to its record: who asked what, and how it ended.
+"""Makes the record of a request: its caller, content and result.
 
-`begin` runs when the caller is known and before anything costs, `end` once, whichever way the
-request ends. It does not know HTTP, nor how records are written.
+`begin` runs when the caller is known and before the request has a cost; `end` runs once, however
+the request ends. It does not know HTTP, or how records are written.
 """
 
 import secrets
@@ -30,7 +30,7 @@ class Recorder:
     _recent: dict[int, None] = field(default_factory=dict)
 
     def policy_of(self, caller: Caller) -> AuditPolicy:
-        """What is kept of the caller's requests."""
+        """The audit policy of the caller's group."""
         return caller.audit or self.default
 
     def begin(self, outcome: Outcome, *, has_text: bool) -> None:
@@ -47,7 +47,7 @@ class Recorder:
         outcome.capture = Capture(keeps_text)
 
     def end(self, outcome: Outcome, address: str) -> None:
-        """Hands the record to the writer. Never waits."""
+        """Passes the record to the writer. Never waits."""
         if outcome.has_audit_place:
             self.writer.release()
         if not outcome.is_audited or self.policy_of(outcome.caller).level is AuditLevel.NONE:

@@ -1,8 +1,8 @@
 """Adds the records of requests whose gateway was killed before it could write them.
 
-Those that had ended are in its journal, without their texts. Those that were running are known from
-the ledger, which charges them. Each request gets one record: processes of one machine take turns,
-and what the database has is left out.
+Requests that had ended are in its journal, without their texts. Requests that were running are
+known from the ledger, which charges them. Each request gets one record: processes of one machine
+take turns, and records that the database has are left out.
 """
 
 import asyncio
@@ -42,8 +42,8 @@ class Recovery:
     _slot: int = field(default_factory=lambda: secrets.randbelow(SLOTS))
 
     async def run(self, charged: Sequence[UsageRow]) -> None:
-        """Once; `charged`: what the ledger has settled of dead gateways. Raises StoreUnavailable:
-        then it is to be repeated."""
+        """Runs once; `charged`: requests of dead gateways that the ledger has settled. Raises
+        StoreUnavailable; then it must be repeated."""
         folder = journal_folder(self.folder)
         async with _turn(folder):
             with closing(abandoned(folder)) as files:

@@ -1,6 +1,6 @@
-"""Searches the audit: pages for people, and exports of everything that matches, piece by piece.
+"""Searches the audit: pages for people, and exports of all matching records, in parts.
 
-It does not know HTTP: a question has been read, and lines come out.
+It does not know HTTP.
 """
 
 import asyncio
@@ -84,8 +84,8 @@ def _joined(
 
 
 def show_own(record: AuditRecord, content: AuditContent | None = None) -> dict[str, Any]:
-    """A record as its user sees it: without the words of upstreams' errors, which may name keys
-    and addresses of the gateway."""
+    """A record for its user: without the texts of upstreams' errors, which may contain keys and
+    addresses of the gateway."""
     shown = show(record, content)
     if content is not None:
         shown["answer"].pop("failure", None)
@@ -93,7 +93,7 @@ def show_own(record: AuditRecord, content: AuditContent | None = None) -> dict[s
 
 
 def show(record: AuditRecord, content: AuditContent | None = None) -> dict[str, Any]:
-    """A record as JSON has it. `id` is a text: JavaScript's numbers are too small."""
+    """A record as JSON. `id` is a string: JavaScript's numbers are too small."""
     shown: dict[str, Any] = {"id": str(record.id), "object": "audit.record"}
     shown["at"] = moment_of(record.id) / 1e6
     shown |= {name: value for name, value in asdict(record).items() if name != "id"}

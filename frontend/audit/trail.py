@@ -1,8 +1,8 @@
-"""What a purge is about to remove, in a file of its own until its proof is written.
+"""Keeps what a purge is about to remove in a file, until its proof is written.
 
-A process may end after the transaction that removed records, and before their files are removed or
-the proof is written: the next purge then does the rest. The lock of a file says that its purge
-still runs. Everything here blocks.
+A process may end after the transaction that removed records, but before their files are removed or
+the proof is written: the next purge then completes it. While a purge runs, it holds the lock of its
+file. All calls block.
 """
 
 import contextlib
@@ -50,7 +50,7 @@ class Trail:
         os.fsync(self._file)
 
     def close(self, *, done: bool) -> None:
-        """Ends the trail; what is not done is left to the next purge."""
+        """Ends the trail; the next purge completes what is missing."""
         if self._file is not None:
             if done:
                 self._path.unlink(missing_ok=True)

@@ -1,9 +1,9 @@
-"""Writes records off the path of requests: a bounded queue, and one task that commits batches.
+"""Writes audit records in the background: a bounded queue, and one task that commits batches.
 
-Nothing waits for it. What does not fit is counted as lost, but for requests whose policy is strict:
-they take a place before they run, or are refused. What cannot be written before the end of the
-process is kept in a file for the next one. A journal keeps the records without their texts until
-they are written: `audit.recovery` adds those of a process that was killed.
+Requests do not wait for it. Records that do not fit are counted as lost, except for requests with a
+strict policy: they reserve a place before they run, or are refused. Records that cannot be written
+before the process ends are kept in a file for the next one. A journal keeps records without their
+texts until they are written: `audit.recovery` adds those of a killed process.
 """
 
 import asyncio
@@ -47,7 +47,7 @@ class Pending:
 
     @property
     def size_bytes(self) -> int:
-        """About what it holds in memory."""
+        """Its approximate size in memory."""
         if self.capture is None:
             return 1000
         files = sum(len(file) for _, file in self.capture.artifacts)
@@ -79,12 +79,12 @@ class Writer:
 
     @property
     def artifacts(self) -> Artifacts:
-        """Where images and files are kept."""
+        """The store of images and files."""
         return self.bucket or Artifacts(self.folder / "artifacts")
 
     @property
     def backlog(self) -> int:
-        """Records that wait."""
+        """The number of waiting records."""
         return len(self._queue) + len(self._writing)
 
     def reserve(self) -> None:
@@ -94,7 +94,7 @@ class Writer:
         self._reserved += 1
 
     def release(self) -> None:
-        """Gives the place back that `reserve` took."""
+        """Releases the place that `reserve` took."""
         self._reserved -= 1
 
     @property
@@ -120,7 +120,7 @@ class Writer:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Writes until the block ends, and then what is left."""
+        """Writes until the block ends, and then the rest."""
         await asyncio.to_thread(self._take_kept)
         task = asyncio.create_task(self._write())
         sending = nullcontext() if self.bucket is None else self.bucket.running(self.store)
@@ -238,7 +238,7 @@ class Writer:
 
 
 def journal_folder(folder: Path) -> Path:
-    """Where the journals of all processes of this machine are."""
+    """The folder of the journals of all processes of this machine."""
     return folder / "journal"
 
 
@@ -250,14 +250,14 @@ def line_without_text(record: AuditRecord) -> bytes:
 
 
 def record_of(row: dict[str, Any]) -> AuditRecord:
-    """A record as it was before it became JSON. Raises KeyError, TypeError, ValueError."""
+    """Reads a record from JSON. Raises KeyError, TypeError, ValueError."""
     if row["digest"] is not None:
         row["digest"] = bytes.fromhex(row["digest"])
     return AuditRecord(**row)
 
 
 def content_of(record: AuditRecord, capture: Capture, artifacts: Artifacts) -> AuditContent:
-    """What is kept of a request's content. Blocks."""
+    """The content of a request that is stored. Blocks."""
     extraction = Extraction(artifacts)
     try:
         request = extraction.strip(bytes(capture.body)) if capture.body else "null"

@@ -1,1 +1,1 @@
-"""Batches of requests, run when nothing else does: a caller's lines in, one answer for each out."""
+"""Batches of requests, which run with low priority: one answer for each line of a file."""

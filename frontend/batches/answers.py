@@ -1,4 +1,4 @@
-"""The lines that a batch writes: answers, in OpenAI's shape. Pure."""
+"""Renders the lines of answers that a batch writes, in OpenAI's shape. Pure."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ def render_answer(custom_id: str, status: int, body: bytes, request_id: str) -> 
 
 
 def render_missing(custom_id: str, reason: tuple[str, str]) -> bytes:
-    """In place of an answer: why the request was not run."""
+    """A line for a request that was not run, with the reason."""
     return _line(custom_id, None, {"code": reason[0], "message": reason[1]})
 
 

@@ -1,6 +1,6 @@
-"""The owner of a batch, as the database keeps them: it runs with what they were allowed then.
+"""Stores the owner of a batch, which runs with the rights that the owner had when it was made.
 
-Networks of a key's scope are left out: the request that made the batch was checked for them.
+Networks of a key's scope are left out: the request that made the batch was checked already.
 """
 
 from dataclasses import asdict, replace
@@ -11,7 +11,7 @@ from frontend.domain.identity import Caller, Permission, Role, Scope
 
 
 def write_caller(caller: Caller) -> dict[str, Any]:
-    """As JSON has it."""
+    """Converts a caller to JSON."""
     written = asdict(replace(caller, scope=replace(caller.scope, networks=None)))
     written["role"]["permissions"] = sorted(one.value for one in caller.role.permissions)
     return written

@@ -1,6 +1,6 @@
-"""The lines of a batch's files: which requests there are, which have an answer, and new answers.
+"""Reads the lines of a batch's files: its requests and answers; and writes new answers.
 
-The files of answers are the journal: a line is answered once its answer is in one of them, whole.
+The files of answers are the journal: a line is answered when a complete answer is in one of them.
 Everything here reads or writes files, so it runs in threads.
 """
 
@@ -45,7 +45,7 @@ class LineBounds:
 
 @dataclass(slots=True)
 class Lines:
-    """The requests of a file: where each begins, and its custom id; and what is wrong with it."""
+    """The requests of a file: the start and custom id of each; and the errors."""
 
     starts: "array[int]" = field(default_factory=lambda: array("q"))
     ids: list[str] = field(default_factory=list)
@@ -93,14 +93,14 @@ def read_body(path: Path, start: int) -> bytes:
 
 
 class Answered(set[str]):
-    """The custom ids of the answers in a file, and the tokens that these say they used."""
+    """The custom ids of the answers in a file, and the tokens that they report."""
 
     def __init__(self) -> None:
         super().__init__()
         self.usage = Counter(dict.fromkeys((*_TOKENS, *_DETAILS), 0))
 
     def see(self, line: dict[str, Any]) -> None:
-        """One line of the file."""
+        """Reads one line of the file."""
         self.add(line["custom_id"])
         body = (line.get("response") or {}).get("body") or {}
         usage = body.get("usage") or {}
@@ -112,7 +112,7 @@ class Answered(set[str]):
 
 
 def read_answered(path: Path) -> Answered:
-    """What is answered in a file. Cuts off an answer that was not written whole."""
+    """Reads the answers in a file. Removes an incomplete answer at its end."""
     answered = Answered()
     if not path.exists():
         return answered
@@ -128,7 +128,7 @@ def read_answered(path: Path) -> Answered:
 
 
 def write_line(descriptor: int, line: bytes) -> None:
-    """Appends one line. What a killed process wrote of it is cut off by `read_answered`."""
+    """Appends one line. `read_answered` removes an incomplete line of a killed process."""
     view = memoryview(line)
     while view:
         view = view[os.write(descriptor, view) :]

@@ -1,8 +1,8 @@
-"""Runs batches: one process of all that share a data directory, one batch of each owner at a time.
+"""Runs batches, in one of the processes that share a data directory, one batch per owner at a time.
 
-A batch survives the end of its process at any moment: its status is in the database, its answers
-are in its files, and what has no answer yet is run again. The clients of other routes go first
-(`frontend.scheduling.policy`).
+A batch continues after its process has ended at any moment: its status is in the database, its
+answers are in its files, and requests without an answer run again. Requests of other routes have
+priority (`frontend.scheduling.policy`).
 """
 
 import asyncio
@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Runner:
-    """Finds what is to be run, and runs it with `means`."""
+    """Finds batches to run, and runs them with `means`."""
 
     means: Means
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -48,7 +48,7 @@ class Runner:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     def changed(self, batch: Batch) -> None:
-        """A batch was made or cancelled: looks at it now."""
+        """Looks for batches that were made or cancelled."""
         work = self._works.get(batch.id)
         if work is not None and batch.status == "cancelling":
             work.stop("cancelled")

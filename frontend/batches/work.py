@@ -1,7 +1,7 @@
-"""One batch from its first line to its last status.
+"""Runs one batch, from its first line to its final status.
 
-Answers are written by one thread, in turn, so that what reads them back has all of them. Whatever
-ends the process, the next one continues with the lines that have no answer.
+One thread writes the answers, so that reading them returns all of them. If the process ends, the
+next one continues with the lines without an answer.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ _FULL = LineError(
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    """What every batch is run with."""
+    """The parts that every batch needs to run."""
 
     batches: BatchStore
     uploads: UploadStore
@@ -58,7 +58,7 @@ class Work:
         self._written = 0
 
     def stop(self, reason: str) -> None:
-        """Runs no more lines: it is `cancelled`, `expired` or `full`."""
+        """Stops running lines: the batch is `cancelled`, `expired` or `full`."""
         self._stopped = self._stopped or reason
         if self._running is not None:
             self._running.cancel()
@@ -71,7 +71,7 @@ class Work:
             self._thread.shutdown(wait=False)
 
     async def fail(self, code: str, message: str) -> None:
-        """Ends it: the server cannot continue."""
+        """Ends the batch with a failure of the server."""
         before = await self._load()
         if before.status not in FINISHED:
             problems = (LineError(code, message),)
@@ -264,6 +264,6 @@ class Work:
 
 
 def stamped(batch: Batch, status: Status, **more: Any) -> Batch:
-    """The batch with another status, and when it came to it."""
+    """The batch with another status and its time."""
     times = {**batch.times, status: int(time.time())}
     return replace(batch, status=status, times=times, **more)

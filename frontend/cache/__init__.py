@@ -1,1 +1,1 @@
-"""Answers that are given again to the same request of the same owner."""
+"""The response cache: returns a stored answer for an equal request of the same owner."""

@@ -1,7 +1,7 @@
-"""The response cache: finds and keeps answers as the policy of the caller's group allows.
+"""The response cache: finds and stores answers as the policy of the caller's group allows.
 
-It never fails a request: where its store does not answer, there is no entry. An entry belongs to
-one owner and one version of a model, and nobody else is given it.
+It never fails a request: if its store does not answer, there is no entry. An entry is only returned
+to its owner and for its version of a model.
 """
 
 import contextlib
@@ -35,11 +35,11 @@ class Entries(Protocol):
         ...
 
     async def put(self, owner: str, model: str, key: bytes, entry: bytes, ttl_s: int) -> None:
-        """Keeps an entry."""
+        """Stores an entry."""
         ...
 
     async def purge(self, owner: str = "", model: str = "") -> int:
-        """Deletes entries; how many."""
+        """Deletes entries; returns their number."""
         ...
 
     async def count(self) -> int:
@@ -53,7 +53,7 @@ class Entries(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """Where one answer is or will be. `stores`: whether a new answer is kept."""
+    """The place of one answer. `stores`: whether a new answer is stored."""
 
     owner: str
     model: str
@@ -67,7 +67,7 @@ class Slot:
 
 @dataclass(slots=True)
 class Figures:
-    """What the cache did in this process."""
+    """The statistics of the cache in this process."""
 
     hits: int = 0
     misses: int = 0
@@ -93,7 +93,7 @@ class AnswerCache:
 
     @property
     def is_local(self) -> bool:
-        """Whether only this process has the entries."""
+        """Whether the entries are only in this process's memory."""
         return isinstance(self.entries, MemoryEntries)
 
     def policy_of(self, caller: Caller) -> CachePolicy:
@@ -116,7 +116,7 @@ class AnswerCache:
         return Slot(owner, name, key, ttl_s, policy.price, ask.read, ask.store, ask.max_age_s)
 
     async def get(self, slot: Slot) -> bytes | None:
-        """The content that was kept."""
+        """The stored content; None if there is none."""
         entry = None
         if self._is_away:
             return None
@@ -135,11 +135,11 @@ class AnswerCache:
         return content
 
     def spoil(self) -> None:
-        """An entry could not be read."""
+        """Counts an entry that could not be read."""
         self.figures.damaged += 1
 
     async def put(self, slot: Slot, content: bytes) -> None:
-        """Keeps a content."""
+        """Stores a content."""
         if not slot.stores or slot.ttl_s <= 0 or self._is_away:
             return
         if len(content) > self.max_entry_bytes:
@@ -168,7 +168,7 @@ class AnswerCache:
 
 
 def is_determined(work: Work) -> bool:
-    """Whether the same request always has the same answer."""
+    """Whether the request is deterministic: equal requests have equal answers."""
     if isinstance(work, ImageRequest):
         return work.seed is not None
     if not isinstance(work, Generation):

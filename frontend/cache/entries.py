@@ -1,7 +1,7 @@
-"""Answers as bytes and back. Pure. What is damaged, or stored under another key, is not read.
+"""Converts answers to bytes and back. Pure. Damaged entries, or those of another key, are refused.
 
 An entry begins with its version, a digest over key, time and content, and the time when it was
-made. With a secret the digest is a signature, which others who can write to Redis cannot make.
+made. With a secret the digest is a signature, which other writers to Redis cannot forge.
 """
 
 import hashlib
@@ -40,7 +40,7 @@ class Sealer:
         return _VERSION + self._digest(key, body) + body
 
     def open(self, key: bytes, entry: bytes) -> tuple[bytes, int] | None:
-        """The content and when it was sealed; None for what was not sealed for this key."""
+        """The content and the time of sealing; None if it was not sealed for this key."""
         if len(entry) < _HEAD or entry[:1] != _VERSION:
             return None
         body = entry[1 + _DIGEST :]

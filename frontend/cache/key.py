@@ -1,7 +1,7 @@
-"""The key of an answer: a SHA-256 over its owner, its model and all that can change it. Pure.
+"""The key of an answer: a SHA-256 over its owner, its model and everything that affects it. Pure.
 
-Nothing else is in it: a stream and a whole answer share a key, whatever the dialect, and so do
-requests that differ in the name of an end user or in how long the client waits.
+Streamed and whole answers have the same key, in all dialects, and so do requests that differ only
+in the name of an end user or the client's timeout.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ _SAMPLING = [one.name for one in fields(Sampling)]
 
 
 def owner_of(caller: Caller, scope: str) -> str:
-    """Whose answers a caller may be given; "" where it has no such owner, such as no group."""
+    """The owner whose answers a caller may get; "" if there is none, such as without a group."""
     owner = getattr(caller, scope)
     return f"{scope}:{owner}" if owner else ""
 

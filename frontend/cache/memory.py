@@ -1,4 +1,4 @@
-"""Entries in this process, bounded in bytes: the least recently used ones go first."""
+"""Entries in the memory of this process, limited in bytes; least recently used ones go first."""
 
 import time
 from collections import OrderedDict
@@ -24,7 +24,7 @@ class _Kept:
 
 @dataclass(slots=True)
 class MemoryEntries:
-    """Nothing here waits; the methods are coroutines because those of Redis are."""
+    """Entries in memory. The methods do not wait; they are coroutines like those of Redis."""
 
     max_bytes: int
     clock: Callable[[], float] = time.monotonic
@@ -44,7 +44,7 @@ class MemoryEntries:
         return one.entry
 
     async def put(self, owner: str, model: str, key: bytes, entry: bytes, ttl_s: int) -> None:
-        """Keeps an entry; others go for it."""
+        """Stores an entry, and removes others if necessary."""
         place = owner, model, key
         if place in self._kept:
             self._drop(place)
@@ -74,4 +74,4 @@ class MemoryEntries:
         self.size_bytes -= self._kept.pop(place).size_bytes
 
     async def close(self) -> None:
-        """Nothing is open."""
+        """Does nothing: no connection is open."""

@@ -1,6 +1,6 @@
-"""What the commands for accounts share: the options, the database, names for ids, and printing.
+"""Shared parts of the commands for accounts: options, database, names for ids, and printing.
 
-They run on the gateway's machine with every right; what they do is what the admin API does.
+The commands run on the gateway's machine with all rights, and call the same code as the admin API.
 """
 
 import argparse
@@ -23,7 +23,7 @@ Shown = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a command prints: rows with these columns, or only a secret. `--json` prints it all."""
+    """The output of a command: rows with these columns, or a secret. `--json` prints all of it."""
 
     shown: Shown | list[Shown]
     columns: tuple[str, ...] = ()
@@ -31,6 +31,8 @@ class Answer:
     note: str = ""
 
 
+_NO_CHANGES = {"help", "json", "database_url", "data_directory", "revision"}
+"""Options of an edit that change nothing."""
 Work = Callable[["Directory", argparse.Namespace], Awaitable[Answer]]
 
 
@@ -40,11 +42,15 @@ def parser_of(name: str, text: str) -> tuple[Parser, Any]:
     return parser, parser.add_subparsers(required=True, metavar="COMMAND")
 
 
-def add_command(commands: Any, name: str, text: str, work: Work) -> argparse.ArgumentParser:
-    """One command on accounts."""
+def add_command(
+    commands: Any, name: str, text: str, work: Work, *, edits: bool = False
+) -> argparse.ArgumentParser:
+    """One command on accounts. `edit`, and one that `edits`, needs an option that says what."""
     description = f"{text[0].upper()}{text[1:]}."
     parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=description)
     set_work(parser, work)
+    if edits or name == "edit":
+        parser.set_defaults(edits=parser)
     return parser
 
 
@@ -59,6 +65,8 @@ def run_command(options: argparse.Namespace) -> int:
     """Runs the command that was parsed; returns its exit code: 0, 1, or 2 for invalid input."""
     from frontend.accounts.directory.directory import Directory
     from frontend.store.migrate import prepare
+
+    _check_changes(options)
 
     async def work(database: "Database") -> int:
         counters = counters_of(options)
@@ -84,6 +92,17 @@ def run_command(options: argparse.Namespace) -> int:
     except DatabaseError as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
+
+
+def _check_changes(options: argparse.Namespace) -> None:
+    """Exits with 2 if an edit has no option that says what to change."""
+    parser: Parser | None = getattr(options, "edits", None)
+    if parser is None:
+        return
+    flags = {dest: flag for dest, flag in parser.flags().items() if dest not in _NO_CHANGES}
+    if all(getattr(options, dest) is None for dest in flags):
+        what = ", ".join(flags.values())
+        parser.refuse("nothing to change", f"add one or more of {what}")
 
 
 def _print(answer: Answer, *, as_json: bool) -> None:

@@ -36,7 +36,8 @@ def main(arguments: Sequence[str]) -> int:
     parser, commands = parser_of("backends", "Register, list, drain and delete upstreams.")
     add_command(commands, "list", "list the registered upstreams", _list)
     _add_new(add_command(commands, "register", "register an upstream", _register))
-    _add_changes(add_command(commands, "set", "change a registered upstream", _set))
+    change = add_command(commands, "set", "change a registered upstream", _set, edits=True)
+    _add_changes(change)
     texts = {
         "enable": "send it requests again",
         "disable": "send it no new requests and hide its models",

@@ -1,4 +1,4 @@
-"""The database that a command works on: its options, and what is printed when it cannot be used."""
+"""Opens the database of a command: the options for it, and the errors if it cannot be used."""
 
 import argparse
 import asyncio
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class DatabaseError(Exception):
-    """The command cannot be run; the text is for its caller."""
+    """The database of a command cannot be used; the text is for the user."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -40,7 +40,7 @@ def _secret(text: str) -> "SecretStr":
 
 
 def location_of(options: argparse.Namespace) -> "Location":
-    """Where the database is. Raises DatabaseError for settings that are not valid."""
+    """The location of the database. Raises DatabaseError for invalid settings."""
     from frontend.store.location import locate
 
     settings = _settings_of(options)
@@ -51,7 +51,7 @@ def location_of(options: argparse.Namespace) -> "Location":
 
 
 def counters_of(options: argparse.Namespace) -> "SharedCounters | None":
-    """Where rates are counted, if not in the database. Raises DatabaseError as `location_of`."""
+    """The counters of rates in Redis; None if they are in the database. Raises DatabaseError."""
     from frontend.store.redis import SharedCounters
 
     settings = _settings_of(options)
@@ -86,6 +86,7 @@ def run(
     """
     from frontend.store import migrate
     from frontend.store.database import Database
+    from frontend.store.location import check_space
 
     async def within() -> int:
         database = Database(location)
@@ -97,10 +98,23 @@ def run(
             await database.close()
 
     try:
+        check_space(location)
+    except OSError as error:
+        return _unavailable(f"{location.file.parent}: {error.strerror}")
+    try:
         return asyncio.run(within())
     # the driver's reason is for operators, whose terminal this is
     except StoreUnavailable as error:
-        sys.stderr.write(f"error: the database is not available: {error.reason}\n")
+        return _unavailable(error.reason)
     except migrate.WrongRevision as error:
         sys.stderr.write(f"error: {error}\n")
+    return 1
+
+
+def _unavailable(reason: str) -> int:
+    from frontend.store.location import remedy
+
+    sys.stderr.write(f"error: the database is not available: {reason}\n")
+    if hint := remedy(reason):
+        sys.stderr.write(f"hint: {hint}\n")
     return 1

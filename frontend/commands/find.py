@@ -1,5 +1,5 @@
-"""Names and ids to what they stand for. What does not exist is answered with the closest name: a
-command has every right, so it may know all names."""
+"""Finds objects by name or id. If one does not exist, the error suggests the closest name: commands
+have all rights, so they may show all names."""
 
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, TypeVar

@@ -1,4 +1,4 @@
-"""`triton-gateway groups`: users who share a budget."""
+"""`triton-gateway groups`: manages groups of users who share a budget."""
 
 import argparse
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Whom a command is about: a user, a group, an organisation or a key."""
+"""The options that select a user, a group, an organisation or a key."""
 
 import argparse
 from typing import TYPE_CHECKING
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def add_holder(parser: argparse.ArgumentParser, *, keys: bool, required: bool) -> None:
-    """The options; one of them at most."""
+    """Adds the options; at most one of them may be given."""
     group = parser.add_mutually_exclusive_group(required=required)
     group.add_argument("--user", help="a user, by name or id")
     group.add_argument("--group", help="a group, by name or id")
@@ -20,7 +20,7 @@ def add_holder(parser: argparse.ArgumentParser, *, keys: bool, required: bool) -
 
 
 async def holder_of(directory: "Directory", options: argparse.Namespace) -> dict[str, str]:
-    """Kind and id of whom the options name."""
+    """Kind and id of the selected holder."""
     if options.user is not None:
         return {"scope_kind": "user", "scope_id": (await find_user(directory, options.user)).id}
     if options.group is not None:

@@ -1,4 +1,4 @@
-"""`triton-gateway organisations`: what groups belong to."""
+"""`triton-gateway organisations`: manages organisations, which consist of groups."""
 
 import argparse
 from collections.abc import Sequence

@@ -1,6 +1,6 @@
-"""How commands are parsed: a wrong word is answered with what is wrong and what is close to it.
+"""Parses command lines; an error names the wrong word and the closest valid one.
 
-Numbers are read here; what they may be is said by the declarations of the API's bodies.
+Numbers are parsed here; their bounds are in the declarations of the API's bodies.
 """
 
 import argparse
@@ -16,7 +16,7 @@ _MAX_SHOWN = 40
 
 
 class Parser(argparse.ArgumentParser):
-    """Its errors are one line `error: …` and one line `hint: …`, as those of all commands."""
+    """A parser whose errors are one line `error: …` and one line `hint: …`."""
 
     def error(self, message: str) -> NoReturn:
         """Exits with 2."""
@@ -27,7 +27,7 @@ class Parser(argparse.ArgumentParser):
             what = "a command of" if name == "COMMAND" else f"a value of {name} of"
             message = f"{given!r} is not {what} `{self.prog}`"
             hint = near(given, known) or f"it must be one of {', '.join(known)}"
-        self._fail(message, hint)
+        self.refuse(message, hint)
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Unknown options are refused by the command that they were given to."""
@@ -38,10 +38,15 @@ class Parser(argparse.ArgumentParser):
             hint = near(given, self._option_string_actions) if is_option else ""
             what = "an option of" if is_option else "expected by"
             hint = hint or f"`{self.prog} --help` lists what it takes"
-            self._fail(f"{given!r} is not {what} `{self.prog}`", hint)
+            self.refuse(f"{given!r} is not {what} `{self.prog}`", hint)
         return options, extra
 
-    def _fail(self, message: str, hint: str) -> NoReturn:
+    def flags(self) -> dict[str, str]:
+        """The name of each option's value → the option."""
+        return {each.dest: each.option_strings[0] for each in self._actions if each.option_strings}
+
+    def refuse(self, message: str, hint: str) -> NoReturn:
+        """Exits with 2 after these two lines."""
         sys.stderr.write(f"error: {message}\nhint: {hint}\n")
         raise SystemExit(2)
 

@@ -1,4 +1,4 @@
-"""`triton-gateway plans`: who has which plan."""
+"""`triton-gateway plans`: manages plans and their subscribers."""
 
 import argparse
 from collections.abc import Sequence

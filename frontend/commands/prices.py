@@ -1,4 +1,4 @@
-"""`triton-gateway prices`: what requests cost."""
+"""`triton-gateway prices`: manages the price table."""
 
 import argparse
 from collections.abc import Sequence

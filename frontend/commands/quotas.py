@@ -1,6 +1,7 @@
-"""`triton-gateway quotas`: limits, and requests for more."""
+"""`triton-gateway quotas`: manages quotas, and users' requests for larger ones."""
 
 import argparse
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -13,11 +14,10 @@ from frontend.commands.accounts import (
     parser_of,
     run_command,
 )
-from frontend.commands.find import (
-    read_all,
-)
+from frontend.commands.find import read_all
 from frontend.commands.holders import add_holder, holder_of
 from frontend.commands.parser import whole
+from frontend.commands.stored_keys import duration_s
 from frontend.dialects.admin import allowances as shown
 from frontend.dialects.read import read
 from frontend.domain.allowances import STATUSES
@@ -41,8 +41,11 @@ def main(arguments: Sequence[str]) -> int:
     create.add_argument("--period", default="month", help="minute, day, month, 30d, … or none")
     create.add_argument("--model", help="only requests to this model")
     show = add_command(commands, "show", "show a quota", _show)
-    edit = add_command(commands, "edit", "change the amount of a quota", _edit)
+    edit = add_command(commands, "edit", "change the amount or the end of a quota", _edit)
     edit.add_argument("--amount", type=whole, help="the maximum that may be used in a period")
+    for each in (create, edit):
+        text = "lifetime from now on, such as 12h or 90d"
+        each.add_argument("--expires-in", type=duration_s, help=text)
     reset = add_command(commands, "reset", "reset the used amount to 0", _reset)
     delete = add_command(commands, "delete", "delete a quota; usage is kept", _delete)
     for each in (show, edit, reset, delete):
@@ -68,19 +71,15 @@ async def _list(directory: "Directory", options: argparse.Namespace) -> Answer:
 
 async def _create(directory: "Directory", options: argparse.Namespace) -> Answer:
     whose = await holder_of(directory, options)
-    from frontend.accounts.directory.quotas import NewQuota
-
     asked = given(options, "measure", "period", "amount", "model")
-    body = read(shown.QuotaBody, {**whose, **asked})
-    quota = NewQuota(
-        body.scope_kind,
-        body.scope_id,
-        body.measure,
-        body.period,
-        body.amount,
-        body.model or "",
-    )
-    return Answer(shown.show_quota(await directory.quotas.create(OPERATOR, quota)), _QUOTA)
+    body = read(shown.QuotaBody, {**whose, **asked, **_end_of(options)})
+    made = await directory.quotas.create(OPERATOR, shown.quota_of(body))
+    return Answer(shown.show_quota(made), _QUOTA)
+
+
+def _end_of(options: argparse.Namespace) -> dict[str, int]:
+    end_s = options.expires_in
+    return {} if end_s is None else {"expires_at": int(time.time()) + end_s}
 
 
 async def _show(directory: "Directory", options: argparse.Namespace) -> Answer:
@@ -88,7 +87,8 @@ async def _show(directory: "Directory", options: argparse.Namespace) -> Answer:
 
 
 async def _edit(directory: "Directory", options: argparse.Namespace) -> Answer:
-    values = shown.changes_of_quota(read(shown.QuotaEdit, given(options, "amount")))
+    body = read(shown.QuotaEdit, given(options, "amount") | _end_of(options))
+    values = shown.changes_of_quota(body)
     edited = await directory.quotas.edit(OPERATOR, options.quota, values)
     return Answer(shown.show_quota(edited), _QUOTA)
 

@@ -1,4 +1,4 @@
-"""`triton-gateway roles`: what users may do, and their share in the scheduler."""
+"""`triton-gateway roles`: manages roles: permissions, and the weight in the scheduler."""
 
 import argparse
 from collections.abc import Sequence

@@ -31,7 +31,7 @@ _ONCE = "The key cannot be shown again."
 
 
 def add_commands(commands: Any) -> None:
-    """Adds what `triton-gateway keys` does to the database."""
+    """Adds the sub-commands of `triton-gateway keys` for keys in the database."""
     create = add_command(commands, "create", "create a key of a user and print it", _create)
     create.add_argument("user", help="the owner's name or id")
     create.add_argument("--name", default="", help="a name to recognize the key by")

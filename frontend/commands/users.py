@@ -1,4 +1,4 @@
-"""`triton-gateway users`: accounts of people and programs."""
+"""`triton-gateway users`: manages accounts of people and programs."""
 
 import argparse
 from collections.abc import Sequence

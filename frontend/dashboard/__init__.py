@@ -1,1 +1,1 @@
-"""The pages that people look at: rendered here, from local files only."""
+"""The web pages of the gateway, rendered on the server from local files only."""

@@ -1,6 +1,6 @@
-"""Forms that work without scripts: their fields, and the token that proves who was sent the form.
+"""Reads forms that work without scripts, and checks their CSRF token.
 
-The token belongs to a cookie, so a page of somebody else cannot submit one.
+The token belongs to a cookie, so pages of other sites cannot submit a form.
 """
 
 import secrets
@@ -50,12 +50,12 @@ class Forms:
         return self.cookies.read(client.scope["headers"], name)
 
     def is_ours(self, client: Client, cookie: str, csrf: str) -> bool:
-        """Whether the form was sent with this cookie."""
+        """Whether the form's token belongs to this cookie."""
         token = self.cookie(client, cookie)
         return bool(token) and is_csrf(token, csrf.encode())
 
     def source(self, request: Request, client: Client, method: str = "password") -> Source:
-        """Where an attempt comes from."""
+        """The source of an attempt to sign in."""
         address = source_of(client.scope, self.proxies)
         browser = self.cookie(client, "browser").decode("latin-1")[:500]
         given = (value for name, value in client.scope["headers"] if name == b"user-agent")
@@ -70,7 +70,7 @@ class Forms:
         await client.respond(page, status=status, headers=[*headers, *PAGE], kind=_HTML)
 
     async def go(self, client: Client, place: str, headers: list[Header]) -> None:
-        """Leads the browser to another page."""
+        """Redirects the browser to another page."""
         moved = [(b"location", place.encode()), *headers, *PAGE]
         await client.respond(b"", status=303, headers=moved, kind=_HTML)
 
@@ -91,7 +91,7 @@ class Forms:
         )
 
     async def go_on(self, client: Client, begun: Begun, also: Sequence[Header] = ()) -> None:
-        """Leads to the account, or to the step that is missing. `also`: more headers."""
+        """Redirects to the account, or to the missing step. `also`: further headers."""
         if begun.stage:
             step = self.cookies.write("step", begun.token, STEP_S, hidden=True)
             await self.go(client, f"/login/{begun.stage}", [*also, step])
@@ -100,11 +100,11 @@ class Forms:
         await self.go(client, place, [*also, *await self.arrive(client, begun)])
 
     def place(self, client: Client) -> str:
-        """Where the browser goes when it is signed in."""
+        """The page to redirect to after the sign-in."""
         return from_cookie(self.cookie(client, "next"))
 
     async def arrive(self, client: Client, begun: Begun) -> list[Header]:
-        """The cookies of a session that begins."""
+        """The cookies of a new session."""
         # the session that the browser had, if any, does not continue beside the new one
         if before := self.cookie(client, "session"):
             await self.sessions.end(before)
@@ -120,6 +120,6 @@ class Forms:
 
 
 def sentence(error: Exception) -> str:
-    """An error's text as a page shows it."""
+    """An error's text as a sentence for a page."""
     text = str(error)
     return text[:1].upper() + text[1:] + "."

@@ -1,7 +1,7 @@
-"""Where a browser goes after a sign-in: the page that it asked for, if that is one of this gateway.
+"""The page to redirect to after a sign-in: the requested one, if it belongs to this gateway.
 
-Pure. A browser takes `//host`, `/\\host` and a tab in between for another host, so only plain paths
-pass, and nothing below `/login`, which would lead in a circle or begin another sign-in.
+Pure. Browsers read `//host`, `/\\host` and a tab in between as another host, so only plain paths
+are allowed, and none below `/login`, which would repeat the sign-in.
 """
 
 import re
@@ -14,7 +14,7 @@ _PLAIN = re.compile(r"/(?![/\\])[!-\[\]-~]*")
 
 
 def local_place(text: str) -> str:
-    """The path with its query; "" for everything that is not a page here."""
+    """The path with its query; "" for anything but a page of this gateway."""
     if len(text) > _MAX or not _PLAIN.fullmatch(text):
         return ""
     segments = unquote(text.partition("?")[0].partition("#")[0]).lower().split("/")[1:]
@@ -25,10 +25,10 @@ def local_place(text: str) -> str:
 
 
 def to_cookie(place: str) -> str:
-    """As the value of a cookie."""
+    """The place as the value of a cookie."""
     return quote(place, safe="")
 
 
 def from_cookie(value: bytes) -> str:
-    """The place of a cookie, which anybody may have written; HOME for none."""
+    """The place in a cookie, whose value is not trusted; HOME if there is none."""
     return local_place(unquote(value.decode("latin-1"))) or HOME

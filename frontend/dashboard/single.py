@@ -1,7 +1,7 @@
-"""`/login/oidc`: to the sign-in provider, and back with a code.
+"""`/login/oidc`: redirects to the sign-in provider, and handles its answer.
 
-What belongs to one sign-in is in a cookie of ten minutes: an answer in another browser, a second
-one, or one that this browser did not ask for is refused.
+The state of one sign-in is in a cookie for ten minutes: an answer in another browser, a second
+answer, or one without a sign-in is refused.
 """
 
 import hmac
@@ -25,7 +25,7 @@ _LINK = "link"
 
 
 class SignOn(Protocol):
-    """The provider and its rules, which are loaded where one is configured."""
+    """The provider and its rules, loaded only if a provider is configured."""
 
     async def begin(self, made: tuple[str, str, str], back: str) -> str:
         """The page of the provider that a browser goes to."""
@@ -33,7 +33,7 @@ class SignOn(Protocol):
     async def finish(
         self, made: tuple[str, str, str], back: str, answer: dict[str, str], signed_in: str
     ) -> User:
-        """Whose account it is. Raises Forbidden, Overloaded."""
+        """The account of the signed-in user. Raises Forbidden, Overloaded."""
 
     async def end(self, back: str) -> str | None:
         """The page of the provider that ends its own session."""

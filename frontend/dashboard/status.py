@@ -1,7 +1,7 @@
 """`GET /`: the public status page for browsers, and Ollama's greeting for everything else. `GET
 /status`: what the page shows, as JSON.
 
-Nothing of a caller is in them, and names of models only where they are not secret.
+Neither shows data of callers, and names of models only if they are not secret.
 """
 
 import math

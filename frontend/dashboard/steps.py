@@ -1,6 +1,5 @@
-"""`/login/code`, `/login/password` and `/login/enrol`: what comes between a right password and a
-session. Without the cookie of the first step, or after its ten minutes, each leads back to
-`/login`.
+"""`/login/code`, `/login/password` and `/login/enrol`: the steps between a correct password and a
+session. Without the cookie of the first step, or after its ten minutes, each redirects to `/login`.
 """
 
 from dataclasses import dataclass

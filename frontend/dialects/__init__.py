@@ -1,1 +1,1 @@
-"""Clients' wire protocols, as pure translations to and from the canonical request and events."""
+"""The APIs of clients, translated to and from the canonical request and events. Pure."""

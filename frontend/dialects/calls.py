@@ -1,4 +1,4 @@
-"""Tool calls of replies in OpenAI's chat and Ollama: whole, and as the deltas of a stream. Pure."""
+"""Renders tool calls for OpenAI's chat and Ollama: whole, and as deltas of a stream. Pure."""
 
 from typing import Any
 

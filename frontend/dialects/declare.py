@@ -1,4 +1,4 @@
-"""The words in which request bodies are declared: each field with its type, bounds and meaning.
+"""The types for declaring request bodies: each field has a type, bounds and a description.
 
 A body is a `msgspec.Struct`. Parsing (`frontend.dialects.read`), the OpenAPI document and the
 "did you mean" hint derive from it. Types are strict, and an explicit null means absent.
@@ -40,7 +40,7 @@ def about(
     unknown: tuple[str, str | None] | None = None,
     shown_as: tuple[Any, ...] | None = None,
 ) -> Meta:
-    """What a field means, and the words of its errors where the type's own do not say it.
+    """The description of a field, and the texts of its errors if those of its type do not suffice.
 
     `must_be` completes "must be …, not 5"; `says` replaces all of that. `missing` says that the
     field is required. `reason` follows "is not supported: ". `unknown` is what is said about a text

@@ -1,7 +1,7 @@
-"""Says what is wrong with a body that msgspec refuses. Pure.
+"""Explains why msgspec refuses a body. Pure.
 
-msgspec's errors carry neither the value nor the words that clients are shown, so the body is walked
-again, in the order of its declaration, to the first field that is wrong.
+msgspec's errors contain neither the value nor our texts, so the body is checked again in the order
+of its declaration, up to the first invalid field.
 """
 
 import difflib

@@ -1,4 +1,4 @@
-"""Tools and the choice of one in the shape that OpenAI's chat and Ollama share. Pure."""
+"""Tools and the choice of one, in the shape shared by OpenAI's chat and Ollama. Pure."""
 
 from typing import Annotated, Any, Literal
 

@@ -1,4 +1,4 @@
-"""The errors of request bodies. Each names the field by its path, and what would be right."""
+"""The errors of request bodies. Each names the field by its path, and the valid values."""
 
 from typing import Any
 
@@ -9,12 +9,12 @@ MISSING = "missing_required_parameter"
 
 
 def refuse(path: str, problem: str, *, code: str | None = None) -> InvalidRequest:
-    """The error for a field: raise it."""
+    """Returns the error for a field, to be raised."""
     return InvalidRequest(f"'{path}' {problem}", param=path, code=code)
 
 
 def require(path: str) -> InvalidRequest:
-    """The error for a field that is missing: raise it."""
+    """Returns the error for a missing field, to be raised."""
     return refuse(path, "is required", code=MISSING)
 
 
@@ -25,7 +25,7 @@ def check_count(path: str, entries: list[Any] | tuple[Any, ...], most: int) -> N
 
 
 def shown(value: object) -> str:
-    """A value as errors show it, cut where it is long."""
+    """A value as text for errors, shortened if it is long."""
     if isinstance(value, dict | list):
         return "an object" if isinstance(value, dict) else f"a list of {len(value)} entries"
     # a part of a long text is enough, and quick

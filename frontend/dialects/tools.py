@@ -1,4 +1,4 @@
-"""Functions that the client runs, as every dialect has them: names and schemas. Pure."""
+"""Functions that the client runs: names and schemas, for all dialects. Pure."""
 
 import re
 from collections.abc import Sequence

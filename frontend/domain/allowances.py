@@ -27,6 +27,25 @@ class Quota:
 
 
 @dataclass(frozen=True, slots=True)
+class NewQuota:
+    """What a quota says."""
+
+    scope_kind: str
+    scope_id: str
+    measure: str
+    period: str
+    amount: int
+    model: str = ""
+    expires_at_us: int | None = None
+
+    @property
+    def what(self) -> dict[str, str]:
+        """What it counts, and for whom."""
+        names = ("scope_kind", "scope_id", "model", "measure", "period")
+        return {name: getattr(self, name) for name in names}
+
+
+@dataclass(frozen=True, slots=True)
 class QuotaRequest:
     """A user's request for more. `expires_at_us`: until when; None: without an end."""
 

@@ -5,11 +5,10 @@ requests for more: `/admin/quota-requests` and `/me/quota-requests`.
 from dataclasses import dataclass
 
 from frontend.accounts.directory.plans import Plans, Prices, Subscriptions
-from frontend.accounts.directory.quotas import AS_ASKED, NewQuota, QuotaRequests, Quotas
+from frontend.accounts.directory.quotas import AS_ASKED, QuotaRequests, Quotas
 from frontend.accounts.ledger import Ledger
 from frontend.dialects.admin import allowances as shown
 from frontend.dialects.admin.answers import render_deleted
-from frontend.dialects.admin.bodies import instant_us
 from frontend.dialects.admin.query import parse_query
 from frontend.domain.request import Request
 from frontend.errors import InvalidRequest
@@ -33,16 +32,7 @@ class QuotaRoutes:
     async def create(self, request: Request, client: Client) -> None:
         """POST /admin/quotas"""
         body, actor = await self.desk.read(request, client, shown.QuotaBody)
-        quota = NewQuota(
-            body.scope_kind,
-            body.scope_id,
-            body.measure,
-            body.period,
-            body.amount,
-            body.model or "",
-            instant_us(body.expires_at),
-        )
-        made = await self.quotas.create(actor, quota)
+        made = await self.quotas.create(actor, shown.quota_of(body))
         await self.desk.send(client, shown.show_quota(made), 201)
 
     async def get(self, _: Request, client: Client) -> None:
@@ -89,15 +79,7 @@ class QuotaRequestRoutes:
     async def file(self, request: Request, client: Client) -> None:
         """POST /me/quota-requests"""
         body, actor = await self.desk.read(request, client, shown.QuotaRequestBody)
-        quota = NewQuota(
-            "user",
-            request.user,
-            body.measure,
-            body.period,
-            body.amount,
-            body.model or "",
-            instant_us(body.expires_at),
-        )
+        quota = shown.requested_quota_of(body, request.user)
         filed = await self.requests.file(actor, quota, body.reason)
         await self.desk.send(client, shown.show_quota_request(filed), 201)
 

@@ -106,5 +106,5 @@ def _upstream(member: Member) -> dict[str, Any]:
         "running": member.running,
         "models": [model.name for model in member.registry.models],
         "breakers": {model: state.value for model, state in member.broken.items()},
-        "error": member.error,
+        "error": member.problem,
     }

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import bindparam, func, or_, select
+from sqlalchemy import bindparam, func, literal, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -21,6 +21,7 @@ from frontend.domain.accounts import (
 )
 from frontend.store import tables
 from frontend.store.records import Records
+from frontend.store.tables.columns import AsciiLower
 
 ORGANISATIONS = Records(tables.organisations, Organisation, "organisation")
 GROUPS = Records(tables.groups, Group, "group")
@@ -58,9 +59,10 @@ class Owned:
 
 
 async def user_of_email(connection: AsyncConnection, email: str) -> str | None:
-    """The id of the user with this address. Case does not count, as mail providers treat it."""
+    """The id of the user with this address. The case of ASCII letters does not count, as mail
+    providers treat it."""
     users = tables.users.c
-    same = func.lower(users.email) == email.lower()
+    same = AsciiLower(users.email) == AsciiLower(literal(email))
     found = await connection.execute(select(users.id).where(same, users.deleted_at_us.is_(None)))
     return next((str(row[0]) for row in found), None)
 

@@ -3,6 +3,8 @@
 Knows SQLite files and PostgreSQL. No text that this module makes holds a password.
 """
 
+import os
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +14,15 @@ from sqlalchemy.exc import ArgumentError
 _EXAMPLES = "'postgresql://USER:PASSWORD@HOST:5432/NAME' or 'sqlite:////var/lib/gateway.db'"
 _POSTGRESQL = {"postgres", "postgresql", "postgresql+asyncpg"}
 _SQLITE = {"sqlite", "sqlite+aiosqlite"}
+_PROBED_BYTES = 1 << 20
+"""What an empty database and its log take at least."""
+_FREE = "free space there, or set `data_directory` to a folder on another disk"
+_ALLOW = "make it writable for this user, or set `data_directory` to another folder"
+_REMEDIES = {
+    **dict.fromkeys(("disk is full", "no space", "quota"), _FREE),
+    **dict.fromkeys(("permission", "read-only", "readonly"), _ALLOW),
+}
+"""Words of the errors of SQLite and of the system → what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +78,25 @@ def parse_location(text: str) -> Location:
     if "sslmode" in query:  # libpq's name; asyncpg's is `ssl`, with the same values
         query["ssl"] = query.pop("sslmode")
     return Location(url.set(drivername="postgresql+asyncpg", query=query))
+
+
+def check_space(location: Location) -> None:
+    """Raises OSError if a SQLite database that does not exist cannot be made. Leaves nothing there.
+
+    One that exists can be read on a full disk.
+    """
+    if not location.is_sqlite or location.file.exists():
+        return
+    folder = location.file.absolute().parent
+    existing = next(each for each in (folder, *folder.parents) if each.exists())
+    with tempfile.TemporaryFile(dir=existing) as probe:
+        os.posix_fallocate(probe.fileno(), 0, _PROBED_BYTES)
+
+
+def remedy(reason: str) -> str:
+    """What to do about an error of a database's file; empty for other errors."""
+    words = reason.lower()
+    return next((text for word, text in _REMEDIES.items() if word in words), "")
 
 
 def locate(url: str | None, folder: Path) -> Location:

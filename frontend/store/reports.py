@@ -80,6 +80,9 @@ class _Source:
             # usage of pages has no key, and is in the table without being in these indexes
             partial = [name for name in ("group_id", *_MANY) if chosen.owners.get(name)]
             conditions += [columns[name] != literal_column("''") for name in partial]
+        if own and "key_id" in chosen.owners and "user_id" not in chosen.owners:
+            # rows have an index by user and none by key
+            conditions.append(columns.user_id.in_(_users_of(chosen.owners["key_id"], within)))
         return select(
             number.label("part"), *(columns[name] for name in by), *own, *sums
         ).where(self.at >= within[0], self.at < within[1], *conditions, *more)  # fmt: skip
@@ -87,6 +90,18 @@ class _Source:
     def number(self, start_us: int, length_us: int, first: int) -> Any:
         """The number of the part of a row, of parts of one length from `start_us` on."""
         return sql_cast((self.at - start_us) // length_us, Integer) + first
+
+
+def _users_of(key_id: str, within: Part) -> Any:
+    """Those who used a key in a range, of the hours that have an index by key."""
+    start_us, end_us = within
+    columns = usage_hourly.c
+    return (
+        select(columns.user_id)
+        .distinct()
+        .where(columns.key_id == key_id)
+        .where(columns.hour_at_us >= start_us - start_us % HOUR_US, columns.hour_at_us < end_us)
+    )
 
 
 _ROWS = _Source(usage, usage.c.started_at_us, 1)

@@ -31,6 +31,8 @@ _FIELDS = (
     "role", "weight", "permissions", "audit", "audit_strict", "group_weight",
     "upstreams",
 )  # fmt: skip
+MAX_OF_USER = 200
+"""Sessions of one user, and as many steps towards one."""
 _BY_ID = _PERSON.where(_u.c.id == bindparam("user_id"))
 
 
@@ -98,16 +100,24 @@ async def find_person(connection: AsyncConnection, user_id: str) -> Owned | None
 
 
 async def find_credentials(connection: AsyncConnection, user_id: str) -> tuple[str | None, bool]:
-    """The stored hash of a user's password, and whether another one must be chosen."""
+    """The stored hash of a user's password, and whether another one must be chosen; None without
+    a user."""
     query = select(_u.c.password, _u.c.password_once).where(_u.c.id == user_id)
-    password, once = (await connection.execute(query)).one()
-    return password, once
+    row = (await connection.execute(query)).one_or_none()
+    return (None, False) if row is None else (row[0], row[1])
 
 
 async def add_session(connection: AsyncConnection, digest: bytes, session: Session) -> None:
-    """Stores a session that begins when it was seen, and drops those that have expired."""
+    """Stores a session that begins when it was seen. Drops those that have expired, and of its user
+    the ones beyond `MAX_OF_USER` that were used longest ago."""
     now_us = session.seen_at_us
     await connection.execute(_s.delete().where(_s.c.expires_at_us <= now_us))
+    # steps apart: who knows the password alone must not end the sessions of who has the code
+    kind = _s.c.stage != "" if session.stage else _s.c.stage == ""
+    newest = _s.c.seen_at_us.desc(), _s.c.digest
+    own = select(_s.c.digest).where(_s.c.user_id == session.user_id, kind).order_by(*newest)
+    old = own.offset(MAX_OF_USER - 1)
+    await connection.execute(_s.delete().where(_s.c.digest.in_(old)))
     row = {"digest": digest, "user_id": session.user_id, "created_at_us": now_us}
     row |= {"seen_at_us": now_us, "expires_at_us": session.expires_at_us}
     row |= {"stage": session.stage, "address": session.address, "agent": session.agent}

@@ -43,8 +43,15 @@ async def turn(database: Database, name: str) -> AsyncIterator[None]:
             await held.__aexit__(None, None, None)
 
 
+async def take_turn(connection: AsyncConnection, name: str) -> None:
+    """Waits until no other transaction that writes has the turn of that name, and keeps it to the
+    end of this one. SQLite's writers take turns anyway."""
+    if connection.dialect.name == "postgresql":
+        await connection.execute(select(func.pg_advisory_xact_lock(_number(name))))
+
+
 def _lock(database: Database, name: str) -> AbstractAsyncContextManager[None]:
-    return _advisory_lock(database, int.from_bytes(_digest(name)[:8], "big", signed=True))
+    return _advisory_lock(database, _number(name))
 
 
 @asynccontextmanager
@@ -85,6 +92,10 @@ async def _try_lock(descriptor: int) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def _number(name: str) -> int:
+    return int.from_bytes(_digest(name)[:8], "big", signed=True)
 
 
 def _digest(name: str) -> bytes:

@@ -42,6 +42,6 @@ class TritonPythonModel:
             return refuse(error)
 
     def _draw(self, latents: Array) -> bytes:
-        """One image at a time: a decoder's memory grows with its batch."""
+        """Decodes one image at a time: a decoder's memory grows with its batch."""
         values = (latents / self._scaling + self._shift).astype("float32")
         return encode_png(to_pixels(self._graph.run({"latents": values})["image"][0]))

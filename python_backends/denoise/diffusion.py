@@ -1,7 +1,7 @@
 """The diffusion loop: scheduler from diffusers, noise from per-image generators, UNet from ONNX.
 
-torch is here only for the scheduler. Noise is drawn per image from its own seed, on the CPU, so
-the same seed and settings give the same image, whichever images are made beside it.
+Only the scheduler uses torch. Each image's noise comes from its own seed, on the CPU, so the same
+seed and settings give the same image, independent of other images in the request.
 """
 
 import inspect
@@ -29,7 +29,7 @@ class Denoiser:
 
     @classmethod
     def load(cls, settings: Settings, graph: Graph) -> "Denoiser":
-        """The scheduler class is the one that `scheduler_config.json` names."""
+        """Loads the graph, and the scheduler class that `scheduler_config.json` names."""
         import torch
 
         torch.set_num_threads(1)  # the scheduler's arithmetic is small; cores are for the graph
@@ -90,15 +90,14 @@ class Denoiser:
         return guided_noise
 
     def _time(self, timestep: float) -> Array:
-        """Some schedulers take fractional steps; a graph that wants integers gets the nearest."""
+        """The scheduler's step, rounded to an integer for a graph with an INT64 input."""
         if self.graph.input_type("timestep") == INT64:
             return np.array([round(timestep)], dtype=np.int64)
         return np.array([timestep], dtype=np.float32)
 
 
 def _estimate(step: Any, scheduler: Any) -> Any:
-    """What the latents seem to become: the scheduler's estimate of the clean image, where it has
-    one, else the latents with the noise that is left."""
+    """The scheduler's estimate of the clean image, if it has one, else the noisy latents."""
     # DDPM, DDIM and Euler schedulers return it beside the sample
     if (clean := getattr(step, "pred_original_sample", None)) is not None:
         return clean
@@ -117,6 +116,6 @@ def load_scheduler(folder: Path) -> Any:
 
 
 def _step_options(scheduler: Any, generators: list[Any]) -> dict[str, Any]:
-    """Schedulers that draw noise in each step draw it from the images' own generators."""
+    """Makes schedulers that add noise in each step draw it from the images' own generators."""
     accepted = inspect.signature(scheduler.step).parameters
     return {"generator": generators} if "generator" in accepted else {}

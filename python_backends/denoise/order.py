@@ -13,7 +13,7 @@ _SEED_LIMIT = 2**63
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The parameter `image`: defaults and bounds."""
+    """Defaults and bounds of an image request, from the step's parameter `image`."""
 
     width: int
     height: int
@@ -41,12 +41,12 @@ class Order:
 
     @property
     def seeds(self) -> list[int]:
-        """One per image, so that an image does not depend on how many are made with it."""
+        """A seed for each image, so that an image does not depend on the number of images."""
         return [(self.seed + number) % _SEED_LIMIT for number in range(self.count)]
 
 
 def read_order(arrays: Arrays, limits: Limits) -> Order:
-    """From a request's tensors and the defaults. Raises InvalidInput beyond the limits."""
+    """Reads a request's tensors. Raises InvalidInput for values beyond the limits."""
 
     def value(name: str, default: Any) -> Any:
         given = scalar(arrays, name)
@@ -79,4 +79,4 @@ def read_order(arrays: Arrays, limits: Limits) -> Order:
 
 def _check_range(name: str, value: float, low: float, high: float) -> None:
     if not low <= value <= high:  # NaN fails too
-        raise InvalidInput(f"'{name}' is {value}; choose {low} to {high}", param=name)
+        raise InvalidInput(f"'{name}' is {value}; it must be from {low} to {high}", param=name)

@@ -70,7 +70,7 @@ class EchoEngine:
         tokens = count_tokens(prompt)
         if tokens >= self._context_length and "truncate" not in prompt:
             raise ContextOverflow(
-                f"the prompt has {tokens} tokens and the model's context holds"
+                f"the prompt has {tokens} tokens, more than the model's context length of"
                 f" {self._context_length}; shorten it",
                 param="messages" if "messages" in prompt else "prompt",
                 limit=self._context_length,
@@ -105,7 +105,7 @@ class _Performance:
             self._abort()
 
     async def _play(self) -> bool:
-        """Sends the events; False when cancelled before the last."""
+        """Sends the events; returns False if the request was cancelled before the last one."""
         script, entry = self._script, self._entry
         batch: list[dict[str, Any]] = []
         pause_ms = script.first_delay_ms
@@ -137,7 +137,7 @@ class _Performance:
         return finished and self._script.fail_after is None
 
     async def _pause(self, pause_ms: float) -> bool:
-        """Waits, unless cancelled; says whether it was."""
+        """Waits, unless cancelled; returns whether the request was cancelled."""
         loop = asyncio.get_running_loop()
         end = loop.time() + pause_ms / 1000
         # also without a pause: a cancel that is already posted must run first

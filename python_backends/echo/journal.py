@@ -1,7 +1,7 @@
-"""A log of what the echo engine did for each request, which tests read from another process.
+"""A log of the echo engine's requests, which tests read from another process.
 
-Times are `time.monotonic()`, the same clock in every process of a machine. Bounded: the oldest
-entries go.
+Times are `time.monotonic()`, the same clock in every process of a machine. The number of entries
+is limited; the oldest are removed.
 """
 
 import time
@@ -47,7 +47,7 @@ class Journal:
         return entry
 
     def report(self, request_id: str) -> dict[str, Any]:
-        """Entries of one id, or all for an empty one, and how many requests there ever were."""
+        """Entries of one id, or all for an empty id, and the total number of requests so far."""
         entries = [entry for entry in self._entries if request_id in ("", entry.id)]
         return {
             "total": self.total,

@@ -1,7 +1,7 @@
 """The echo step: a scripted engine, encoder or image generator, as its `mode` parameter says.
 
-It answers in the shape of the real steps and needs no weights, so that tests can make rare things
-happen on a real server.
+Its tensors are those of the real steps and it needs no weights, so that tests can reproduce rare
+cases on a real server.
 """
 
 from collections.abc import Mapping, Sequence

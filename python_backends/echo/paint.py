@@ -21,7 +21,7 @@ def draw(arrays: Arrays) -> dict[str, Array]:
     width, height = (scalar(arrays, name) or 32 for name in ("width", "height"))
     for name, size in (("width", width), ("height", height)):
         if not 0 < size <= MAX_SIZE:
-            raise InvalidInput(f"'{name}' is {size}; choose 1 to {MAX_SIZE}", param=name)
+            raise InvalidInput(f"'{name}' is {size}; it must be from 1 to {MAX_SIZE}", param=name)
     seed, count = scalar(arrays, "seed") or 0, scalar(arrays, "count") or 1
     settings: list[Any] = [text(arrays, "prompt"), text(arrays, "negative_prompt")]
     settings += [scalar(arrays, name) for name in ("steps", "guidance", "stop_after")]

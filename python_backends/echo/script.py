@@ -56,7 +56,7 @@ def read_script(prompt: Fields, sampling: Fields) -> Script:
         return Script(text=said)
     known = {field.name for field in fields(Script)}
     if unknown := sorted(set(script) - known):
-        raise InvalidInput(f"no script field '{unknown[0]}'; known: {sorted(known)}")
+        raise InvalidInput(f"unknown script field '{unknown[0]}'; known fields: {sorted(known)}")
     if script.get("echo"):
         received = {"prompt": dict(prompt), "sampling_parameters": dict(sampling)}
         return Script(**{**script, "text": json.dumps(received)})
@@ -76,7 +76,7 @@ def last_text(prompt: Fields) -> str:
 
 
 def count_tokens(prompt: Fields) -> int:
-    """Words of all messages, or token ids: what the echo engine calls prompt tokens."""
+    """The echo engine's count of prompt tokens: the words of all messages, or the token ids."""
     if "token_ids" in prompt:
         return len(prompt["token_ids"])
     messages = prompt.get("messages") or [{"content": prompt.get("text", "")}]
@@ -123,7 +123,7 @@ def events(script: Script, prompt: Fields, sampling: Fields) -> Iterator[dict[st
 
 
 def _specials(script: Script) -> Iterator[dict[str, Any]]:
-    """What comes before the text."""
+    """The events before the text."""
     if script.reasoning:
         yield {"reasoning": script.reasoning}
     for number, call in enumerate(script.tool_calls or ()):

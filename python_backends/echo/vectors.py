@@ -35,11 +35,11 @@ def embed(arrays: Arrays, settings: Settings) -> dict[str, Array]:
 
 
 def _check_ids(rows: list[list[str]]) -> None:
-    """Its vocabulary is the numbers below 1000; a number's id is the number."""
+    """Raises InvalidInput for ids that are not in the vocabulary, the numbers below 1000."""
     for row, ids in enumerate(rows):
         if any(int(one) >= 1000 for one in ids):
             raise InvalidInput(
-                f"input {row} holds token ids of another tokenizer; send text",
+                f"input {row} contains token ids of another tokenizer; send text",
                 code="invalid_token_ids",
                 param="input",
             )

@@ -20,7 +20,7 @@ RUN_TOKENS = 16
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One text: its request, its place there, its ids without padding, and their segments."""
+    """One text: its request, its index there, its ids without padding, and their segments."""
 
     request: int
     place: int
@@ -35,13 +35,13 @@ class Row:
 def trim(
     request: int, input_ids: Array, attention_mask: Array, token_type_ids: Array | None = None
 ) -> list[Row]:
-    """A request's rows, their padding on the right cut off; all tensors are INT64 [B, L]."""
+    """Removes the padding on the right of a request's rows; all tensors are INT64 [B, L]."""
     if input_ids.shape != attention_mask.shape or input_ids.ndim != 2:
         raise ValueError(f"ids {input_ids.shape} and mask {attention_mask.shape} do not match")
     if token_type_ids is not None and token_type_ids.shape != input_ids.shape:
         raise ValueError(f"ids {input_ids.shape} and types {token_type_ids.shape} do not match")
     if not input_ids.shape[1]:
-        raise InvalidInput("'input_ids' has rows without a token", param="input_ids")
+        raise InvalidInput("'input_ids' has a row without tokens", param="input_ids")
     # at least one token: a row without any would be a run of width 0
     lengths = attention_mask.sum(axis=1).clip(min=1)
     return [

@@ -1,6 +1,6 @@
 """Runs the model code that NVIDIA's image carries; its settings are in model.yaml beside this.
 
-A `model` there that exists below the version's folder is meant to be that folder.
+If its `model` is a folder below the version's folder, that folder is used.
 """
 
 import importlib.util

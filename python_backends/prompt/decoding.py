@@ -1,4 +1,4 @@
-"""Token ids back to text, for clients that count, inspect or cut prompts themselves.
+"""Converts token ids to text, for clients that count, inspect or cut prompts themselves.
 
 Special tokens stay visible. Which ids are valid is the renderer's concern.
 """
@@ -12,7 +12,7 @@ from python_backends.triton import Array, texts
 
 @dataclass(frozen=True, slots=True)
 class Texts:
-    """`text` is what ids stand for together; `each` has the vocabulary's own string for each id,
+    """`text` is the text of all ids together; `each` has the vocabulary's own string for each id,
     which may be a part of a character."""
 
     text: Callable[[Sequence[int]], str]
@@ -20,7 +20,7 @@ class Texts:
 
     @classmethod
     def of(cls, tokenizer: Any) -> "Texts":
-        """Those of a Hugging Face tokenizer."""
+        """Decodes ids with a Hugging Face tokenizer."""
 
         def each(ids: Sequence[int]) -> list[str]:
             # an id between the vocabulary and the embedding's padded size has no string

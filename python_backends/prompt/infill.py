@@ -1,7 +1,7 @@
 """Fill-in-the-middle: arranges prefix and suffix in the layout that the model was trained on.
 
 The layout comes from the step's config (`toolkit.fim`) or from the special tokens of the tokenizer.
-Texts and markers are encoded separately, so that no token spans a boundary.
+Texts and marks are encoded separately, so that no token spans a boundary.
 """
 
 import json
@@ -36,13 +36,13 @@ class Infill:
 
     @classmethod
     def parse(cls, layout: str) -> "Infill":
-        """Raises ValueError unless it contains both texts once, and a mark before the first."""
+        """Raises ValueError unless the layout contains both texts once and begins with a mark."""
         parts = tuple(part for part in _PLACE.split(layout) if part)
         named = sorted(part for part in parts if part in ("prefix", "suffix"))
         if named != ["prefix", "suffix"] or parts[0] in ("prefix", "suffix"):
             raise ValueError(
-                f"'toolkit.fim' is {layout!r}; say '<a>{{prefix}}<b>{{suffix}}<c>' with the model's"
-                " own marks"
+                f"'toolkit.fim' is {layout!r}; write '<a>{{prefix}}<b>{{suffix}}<c>' with the marks"
+                " of the model"
             )
         return cls(parts)
 
@@ -51,7 +51,7 @@ class Infill:
         return tuple(part for part in self.parts if part not in ("prefix", "suffix"))
 
     def ids(self, texts: dict[str, str], encode: Encode, literal: Encode) -> list[int]:
-        """Token ids of the whole. `literal` takes marks in a text for text, `encode` for marks."""
+        """Token ids of marks and texts. `literal` encodes marks inside a text as ordinary text."""
         ids = _beginning(encode)
         for part in self.parts:
             ids += _joined(texts[part], literal) if part in texts else encode(part, False)
@@ -80,9 +80,9 @@ def _joined(text: str, encode: Encode) -> list[int]:
 
 
 def find_infill(setting: str | None, vocabulary: Container[str]) -> Infill | None:
-    """The layout that the config names, or else the one whose marks the vocabulary holds.
+    """The layout from the config, or else the one whose marks the vocabulary contains.
 
-    `setting` is JSON: a layout, or null for none. Raises ValueError for a layout that cannot be.
+    `setting` is JSON: a layout, or null for none. Raises ValueError for an invalid layout.
     """
     if setting:
         layout = json.loads(setting)

@@ -1,6 +1,6 @@
-"""The `prompt` object of a request: which of its forms it has, and its messages, checked.
+"""Reads and checks the form and the messages of a request's `prompt` object.
 
-Every field is used or refused. Does not know tokenizers. Pure.
+Every field is used or refused. It does not depend on a tokenizer. Pure.
 """
 
 from collections.abc import Mapping
@@ -82,7 +82,7 @@ def _check_part(part: Any, takes_images: bool) -> None:
     if kind != "text" or not isinstance(part.get("text"), str):
         taken = "text and image parts" if takes_images else "text parts"
         raise InvalidInput(
-            f"this model takes {taken} only, not one of type '{kind}'",
+            f"messages contain a part of type '{kind}'; this model supports only {taken}",
             code="unsupported_content",
             param="messages",
         )

@@ -1,7 +1,7 @@
 """A tokenizer's chat template with limits on its computation and the length of its result.
 
-Requests bring what a template loops over and the values of its variables, so both are counted while
-it is rendered. Nothing but the tokenizer's own template is ever compiled.
+A request supplies the data that a template loops over and the values of its variables, so lookups,
+calls and the length of the result are limited. Only the tokenizer's own template is compiled.
 """
 
 from collections.abc import Callable, Iterable
@@ -15,7 +15,7 @@ from python_backends.errors import InvalidInput
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Of one prompt. `text_bytes` 0: as many as its tokens allow."""
+    """Limits of one prompt. With `text_bytes` 0, the context length alone limits its bytes."""
 
     text_bytes: int = 0
     template_operations: int = 2_000_000
@@ -27,7 +27,7 @@ _LONGEST_TEXT = 64 * 2**20  # characters, for a tokenizer whose longest token no
 
 
 class _Metered(ImmutableSandboxedEnvironment):
-    """Counts lookups and calls, of which every loop over a request's data makes some."""
+    """Counts lookups and calls: every loop over a request's data makes some."""
 
     left: int
     text_limit: int
@@ -56,7 +56,7 @@ class _Metered(ImmutableSandboxedEnvironment):
         return super().call(__context, __obj, *args, **kwargs)
 
     def concat(self, pieces: Iterable[str]) -> str:
-        """What jinja2 joins a rendered template's pieces with."""
+        """Joins the pieces of a rendered template; jinja2 calls it."""
         kept, size = [], 0
         for piece in pieces:
             self._count()
@@ -64,8 +64,8 @@ class _Metered(ImmutableSandboxedEnvironment):
             size += len(piece)
             if size > self.text_limit:
                 raise InvalidInput(
-                    f"the messages become a prompt of more than {self.text_limit} bytes, which the"
-                    " model cannot take; shorten them",
+                    f"the messages render to a prompt of more than {self.text_limit} bytes, the"
+                    " model's maximum; shorten them",
                     code="context_length_exceeded",
                     param="messages",
                 )

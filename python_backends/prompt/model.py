@@ -1,7 +1,7 @@
 """The prompt step: `prompt` JSON in, `token_ids` out, and `text` on request. It reads only its
 tokenizer folder.
 
-With the parameter `adapter` it also names that LoRA adapter to the engine, in each answer.
+With the parameter `adapter`, each response also contains the name of that LoRA adapter.
 """
 
 import os

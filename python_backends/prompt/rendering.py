@@ -30,7 +30,7 @@ _RESERVED = {"tokenize", "chat_template", "messages", "conversation", "tools", "
 
 @dataclass(frozen=True, slots=True)
 class Renderer:
-    """One model's prompts. `template` renders messages to text, `encode` makes ids of text.
+    """Renders one model's prompts. `template` converts messages to text, `encode` text to ids.
 
     `source` is the template's text, which shows whether it supports tools and thinking. `literal`
     encodes special tokens in a text as ordinary text."""
@@ -53,7 +53,7 @@ class Renderer:
         fim: str | None = None,
         limits: Limits = DEFAULT_LIMITS,
     ) -> "Renderer":
-        """From a Hugging Face tokenizer folder; never from the network. `fim` as in the config."""
+        """Reads a Hugging Face tokenizer folder, without network. `fim` is the config's layout."""
         from transformers import AutoTokenizer
 
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
@@ -90,7 +90,7 @@ class Renderer:
             ids = self._messages(prompt, limit, truncation)
         elif form == "text":
             if not isinstance(prompt["text"], str):
-                raise InvalidInput("'text' is not a string", param="prompt")
+                raise InvalidInput("'text' must be a string", param="prompt")
             ids = self._text(prompt, truncation)
         else:
             ids = self._checked(prompt["token_ids"], "token_ids")
@@ -169,7 +169,7 @@ class Renderer:
         if suffix is None:
             return encode(text, _flag(prompt, "add_special_tokens", True))
         if not isinstance(suffix, str):
-            raise InvalidInput("'suffix' is not a string", param="suffix")
+            raise InvalidInput("'suffix' must be a string", param="suffix")
         if self.infill is None:
             raise refuse()
         self._check_bytes(suffix, "suffix")
@@ -321,5 +321,5 @@ def _flag(prompt: Mapping[str, Any], name: str, default: bool) -> bool:
     if value is None:
         return default
     if not isinstance(value, bool):
-        raise InvalidInput(f"'{name}' is not true or false", param=name)
+        raise InvalidInput(f"'{name}' must be true or false", param=name)
     return value

@@ -1,7 +1,8 @@
 """Truncates a prompt that exceeds the context, if the request asks for it, as Ollama does.
 
-A conversation loses its oldest messages: the system's messages and the last one stay, and a result
-never loses its call. What is still too long, and a text, loses tokens behind its first `keep`.
+The oldest messages of a conversation are removed, except system messages and the last one; a tool
+result is kept only with its call. If that is not enough, and in a text, tokens after the first
+`keep` are removed.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,33 +20,34 @@ _CHARACTERS = 32
 
 @dataclass(frozen=True, slots=True)
 class Truncation:
-    """`most` tokens of a prompt may stay, the first `keep` of them from its beginning."""
+    """At most `most` tokens of a prompt are kept, the first `keep` of them from its beginning."""
 
     most: int
     keep: int
 
     @classmethod
     def read(cls, value: Any, context_length: int) -> "Truncation | None":
-        """From `{"reply": tokens, "keep": tokens}`. Raises InvalidInput."""
+        """Reads `{"reply": tokens, "keep": tokens}`. Raises InvalidInput for anything else."""
         if value is None:
             return None
         numbers = [value.get(name) for name in ("reply", "keep")] if _is_table(value) else []
         if not numbers or not all(type(one) is int and one >= 0 for one in numbers):
             raise InvalidInput(
-                "'truncate' must hold 'reply' and 'keep', numbers of tokens", param="truncate"
+                "'truncate' must contain 'reply' and 'keep', both numbers of tokens",
+                param="truncate",
             )
         # at least one token stays free for the reply, as the length check demands
         most = max(1, context_length - max(1, numbers[0]))
         return cls(most, min(numbers[1], most - 1))
 
     def cut(self, ids: Ids) -> Ids:
-        """The beginning and the end of ids that are too many."""
+        """Removes ids from the middle, so that `most` are left."""
         if len(ids) <= self.most:
             return ids
         return ids[: self.keep] + ids[len(ids) - (self.most - self.keep) :]
 
     def cut_text(self, text: str) -> str:
-        """A text without the middle that cannot stay; what is left may still be too long."""
+        """Removes the middle of a long text; the result may still be too long."""
         head, tail = self.keep * _CHARACTERS, self.most * _CHARACTERS
         return text if len(text) <= head + tail else text[:head] + text[len(text) - tail :]
 
@@ -57,7 +59,7 @@ def _is_table(value: Any) -> bool:
 def within(
     ids_of: Callable[[Sequence[Message]], Ids], messages: Sequence[Message], most: int
 ) -> Ids | None:
-    """The ids of messages, None when they are more than `most`."""
+    """The ids of messages; None if there are more than `most`."""
     try:
         ids = ids_of(messages)
     except ContextOverflow:  # found before all of them were counted
@@ -68,7 +70,7 @@ def within(
 def shorten(
     messages: Sequence[Message], fit: Callable[[Sequence[Message]], Ids | None]
 ) -> Ids | None:
-    """The ids of as many of the newest messages as fit; None when the last turn alone does not.
+    """The ids of as many of the newest messages as fit; None if the last turn does not fit.
 
     `fit` returns None for too many messages. It raises InvalidInput for messages that the
     model's template does not accept, for example when a conversation begins with an answer.
@@ -133,7 +135,7 @@ def _points(messages: Sequence[Message]) -> list[int]:
 
 
 def has_images(message: Message) -> bool:
-    """Whether images belong to it."""
+    """Whether a message contains images."""
     content = message.get("content")
     return isinstance(content, list) and any(
         isinstance(part, dict) and part.get("type") == "image" for part in content

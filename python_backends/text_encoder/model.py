@@ -1,5 +1,5 @@
-"""The text encoder step: a prompt and what it must not show -> `embeddings` [2, L, D] and their
-number of tokens."""
+"""The text encoder step: prompt and negative prompt -> `embeddings` FP32 [2, L, D] and the number
+of tokens."""
 
 import os
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Prompts as a CLIP text encoder reads them: always `length` ids, padded as its tokenizer pads."""
+"""Converts prompts to a CLIP text encoder's input: `length` ids, padded as its tokenizer pads."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ class PromptTokenizer:
         return np.array(rows, dtype=np.int64)
 
     def count(self, *prompts: str) -> Array:
-        """INT32 [1]: the tokens of all of them, special ones included."""
+        """INT32 [1]: the number of tokens of all prompts, special tokens included."""
         return np.array([sum(len(self.encode(prompt)) for prompt in prompts if prompt)], np.int32)
 
     def _row(self, prompt: str, param: str) -> list[int]:
@@ -45,7 +45,8 @@ class PromptTokenizer:
         ids = self.encode(prompt)
         if len(ids) > self.length:
             raise ContextOverflow(
-                f"'{param}' has {len(ids)} tokens and the model reads {self.length}; shorten it",
+                f"'{param}' has {len(ids)} tokens, more than the maximum of {self.length};"
+                " shorten it",
                 param=param,
                 limit=self.length,
                 prompt_tokens=len(ids),

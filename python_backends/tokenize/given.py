@@ -1,7 +1,8 @@
-"""Token ids that a caller made: taken when they are this tokenizer's own, refused when not.
+"""Token ids from a caller: accepted if this model's tokenizer could have made them, else refused.
 
-Ids of another vocabulary would give vectors without meaning and no error, so what a tokenizer puts
-around every text ([CLS] … [SEP]) must be there; where it puts nothing, ids must survive being read.
+Ids of another vocabulary would give meaningless vectors and no error, so ids must begin and end
+with the tokenizer's special tokens ([CLS] … [SEP]). If a tokenizer adds none, decoding the ids and
+encoding the text again must give the same ids.
 """
 
 from collections.abc import Sequence
@@ -31,7 +32,7 @@ def _row(row: Array) -> list[int]:
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """What this tokenizer's ids look like."""
+    """The special tokens and the vocabulary size of a tokenizer, to check ids against."""
 
     tokenizer: Any
     first: list[int]
@@ -40,7 +41,7 @@ class Given:
 
     @classmethod
     def of(cls, tokenizer: Any) -> "Given":
-        """Learns from one word what stands around every text."""
+        """Reads the special tokens that surround each text from the ids of one word."""
         word = tokenizer.encode("a")
         # one letter is enough: what is around it is around every text
         own = [place for place, special in enumerate(word.special_tokens_mask) if not special]
@@ -51,7 +52,9 @@ class Given:
     def check(self, number: int, ids: Sequence[int]) -> None:
         """Raises InvalidInput for ids that cannot be this tokenizer's."""
         if (largest := max(ids)) >= self.size:
-            raise _foreign(number, f"holds the token id {largest}, this model has {self.size}")
+            raise _foreign(
+                number, f"contains the token id {largest}, but this model has {self.size} ids"
+            )
         end = len(ids) - len(self.last)
         if list(ids[: len(self.first)]) != self.first or list(ids[end:]) != self.last:
             shown = f"begin with {self.first}" if self.first else ""

@@ -1,4 +1,4 @@
-"""Rows of token ids of different lengths → arrays that a graph takes."""
+"""Pads rows of token ids of different lengths to arrays for a graph."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -9,7 +9,7 @@ from python_backends.triton import Array
 
 
 class Row(NamedTuple):
-    """One text or pair: its ids, and to which of the two each belongs."""
+    """One text or pair: its ids, and for each id the segment (0 or 1) that it belongs to."""
 
     ids: Sequence[int]
     types: Sequence[int] = ()
@@ -18,9 +18,9 @@ class Row(NamedTuple):
 def pad(
     rows: Sequence[Row], multiple: int = 1, *, most: int | None = None, segments: bool = False
 ) -> dict[str, Array]:
-    """Rows filled up with 0 to the longest, rounded up to `multiple`; the mask is 0 there.
+    """Pads rows with 0 to the length of the longest, rounded up to `multiple`; the mask is 0 there.
 
-    Rounding up ends at `most`: beyond the context length a model may have no positions.
+    The length is at most `most`: a model may have no positions beyond its context length.
     """
     lengths = np.array([len(row.ids) for row in rows], dtype=np.int64)
     longest = max(1, int(lengths.max()))

@@ -14,7 +14,7 @@ from python_backends.triton import Array, Arrays, decode
 
 @dataclass(frozen=True, slots=True)
 class PairTokenizer:
-    """A tokenizer that neither pads nor cuts; only a document is ever cut, never its query."""
+    """Tokenizes pairs without padding. Only a document is truncated, never its query."""
 
     tokenizer: Any
     context_length: int
@@ -57,7 +57,7 @@ class PairTokenizer:
         return pad(rows, self.multiple, most=self.context_length, segments=self.segments)
 
     def count(self, query: str, document: str) -> int:
-        """Tokens of a pair, special ones included, however long it is."""
+        """The number of tokens of a pair of any length, special tokens included."""
         return len(self.tokenizer.encode(query, document).ids)
 
     def _head(self, text: str, param: str | None = None) -> str:
@@ -77,8 +77,8 @@ class PairTokenizer:
             return Row(ids, types)
         if not may_cut:
             raise ContextOverflow(
-                f"query and document {number} have {len(ids)} tokens and the model takes"
-                f" {self.context_length}; shorten them or ask for truncation",
+                f"query and document {number} have {len(ids)} tokens, more than the model's maximum"
+                f" of {self.context_length}; shorten them or request truncation",
                 param="documents",
                 limit=self.context_length,
                 prompt_tokens=len(ids),
@@ -88,8 +88,8 @@ class PairTokenizer:
         keep = self.context_length - (len(ids) - end)  # what follows the document stays
         if keep <= first:
             raise ContextOverflow(
-                f"the query leaves no room for a document: the model takes {self.context_length}"
-                " tokens of both together; shorten the query",
+                "the query leaves no room for a document: both together can have at most"
+                f" {self.context_length} tokens; shorten the query",
                 param="query",
                 limit=self.context_length,
                 prompt_tokens=len(ids),

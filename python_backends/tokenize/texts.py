@@ -14,7 +14,7 @@ from python_backends.triton import Array, Arrays, decode
 
 @dataclass(frozen=True, slots=True)
 class TextTokenizer:
-    """A tokenizer that neither pads nor cuts; both happen here, where they can be refused."""
+    """Tokenizes texts; truncates only if the request allows it."""
 
     tokenizer: Any
     context_length: int
@@ -32,8 +32,8 @@ class TextTokenizer:
     def read(self, arrays: Arrays) -> dict[str, Array]:
         """`text` STRING [B, 1], `truncate` BOOL [B, 1] -> ids and mask INT64 [B, L], `num_tokens`.
 
-        A row of `token_ids` stands for its text. Raises InvalidInput for a text beyond the context
-        length that may not be cut, and for ids that are not this tokenizer's.
+        A row of `token_ids` replaces its text. Raises InvalidInput for a text that is too long and
+        may not be truncated, and for ids that this tokenizer cannot have made.
         """
         texts = [decode(value, "text") for value in arrays["text"].reshape(-1)]
         cut = arrays["truncate"].reshape(-1) if "truncate" in arrays else [False] * len(texts)
@@ -49,7 +49,7 @@ class TextTokenizer:
         return pad(rows, self.multiple, most=self.context_length)
 
     def count(self, text: str) -> int:
-        """Tokens of a text, special ones included, however long it is."""
+        """The number of tokens of a text of any length, special tokens included."""
         return len(self._encode([text])[0])
 
     def _ids(self, texts: Sequence[str], arrays: Arrays) -> list[list[int]]:
@@ -77,8 +77,8 @@ class TextTokenizer:
             return ids
         if not may_cut:
             raise ContextOverflow(
-                f"input {number} has {len(ids)} tokens and the model takes"
-                f" {self.context_length}; shorten it or ask for truncation",
+                f"input {number} has {len(ids)} tokens, more than the model's maximum of"
+                f" {self.context_length}; shorten it or request truncation",
                 param="input",
                 limit=self.context_length,
                 prompt_tokens=len(ids),
@@ -89,7 +89,7 @@ class TextTokenizer:
 
 
 def load_tokenizer(folder: Path) -> Any:
-    """`tokenizer.json` of a folder, without the padding and truncation that it may ask for."""
+    """Loads `tokenizer.json` of a folder, without its settings for padding and truncation."""
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))

@@ -1,1 +1,1 @@
-"""TensorRT-LLM behind the contract: the model that NVIDIA's image carries does the work."""
+"""The engine step on TensorRT-LLM: adapts the model in NVIDIA's image to the tensor contract."""

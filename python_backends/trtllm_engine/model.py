@@ -1,7 +1,7 @@
 """The engine step on TensorRT-LLM: asks the `llmapi` model beside it, and answers with events.
 
-NVIDIA's model has names of its own for everything and takes text. Each request has a thread, which
-waits for that model's answers; everything else happens in one loop.
+NVIDIA's model uses other tensor names and reads text instead of token ids. A thread per request
+waits for that model's responses; everything else runs in one loop.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -92,13 +92,14 @@ class TritonPythonModel:
         reply = json_object(arrays, "reply") or {}
         for name in _REPLY:
             if reply.get(name) and not reply.get("raw") and reply.get("tool_choice") != "none":
-                raise InvalidInput(f"TensorRT-LLM does not take '{name}' here", param=name)
+                raise InvalidInput(f"the TensorRT-LLM engine does not support '{name}'", param=name)
         if "token_ids" not in arrays:
-            raise InvalidInput("send one of 'token_ids' and 'cancel'", param="token_ids")
+            raise InvalidInput("send either 'token_ids' or 'cancel'", param="token_ids")
         ids = [int(each) for each in arrays["token_ids"].reshape(-1)]
         if (room := self._context - len(ids)) < 1:
             raise ContextOverflow(
-                f"the prompt has {len(ids)} tokens and the model's context holds {self._context}",
+                f"the prompt has {len(ids)} tokens, which leaves no room for a reply in the model's"
+                f" context of {self._context}; shorten it",
                 param="prompt",
                 limit=self._context,
                 prompt_tokens=len(ids),
@@ -140,7 +141,7 @@ class TritonPythonModel:
             for answer in self._ask(turn.request_id, {**turn.tensors, **asks}):
                 if answer.has_error():
                     # Triton's own text is not passed on: it may quote paths of the server
-                    raise StepError("the engine failed while it worked on this request")
+                    raise StepError("the engine failed while processing this request")
                 if (event := _event(stream, answer)) is not None:
                     self._send(replies, {**event, **prompt_ids})
                     prompt_ids = {}

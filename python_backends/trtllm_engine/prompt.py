@@ -1,5 +1,5 @@
-"""Token ids as the text that TensorRT-LLM's model takes, and back: its tokenizer adds what begins
-each prompt by itself.
+"""Converts token ids to text for TensorRT-LLM's model, without the tokens at the beginning, which
+its tokenizer adds again.
 """
 
 from pathlib import Path
@@ -18,7 +18,7 @@ class Prompts:
         self._start: list[int] = list(self._tokenizer("")["input_ids"])
 
     def text(self, ids: list[int]) -> str:
-        """The text whose tokens these are. Raises InvalidInput for ids of no text."""
+        """The text that has these tokens. Raises InvalidInput if there is no such text."""
         own = ids[len(self._start) :] if ids[: len(self._start)] == self._start else ids
         text = str(self._tokenizer.decode(own, skip_special_tokens=False))
         # NVIDIA's model tokenizes the text again: other ids would be another prompt

@@ -1,6 +1,6 @@
-"""The contract's sampling parameters as the tensors of NVIDIA's `llmapi` model. Pure.
+"""Converts the contract's sampling parameters to the tensors of NVIDIA's `llmapi` model. Pure.
 
-What TensorRT-LLM's model does not take is refused by name, unless it asks for nothing.
+A parameter that the model does not support is refused by name, unless its value has no effect.
 """
 
 from collections.abc import Mapping
@@ -35,10 +35,10 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
 
 
 def sampling_tensors(sampling: Mapping[str, Any], room: int, context: int) -> dict[str, Array]:
-    """Tensors by name; `room` is how many tokens the prompt leaves of `context`.
+    """Returns tensors by name; `room` is the number of tokens that the prompt leaves of `context`.
 
-    Raises InvalidInput for what the model does not take, ContextOverflow for a `max_tokens` beyond
-    the context.
+    Raises InvalidInput for unsupported parameters, ContextOverflow for a `max_tokens` beyond the
+    context.
     """
     given = {name: value for name, value in sampling.items() if value is not None}
     tensors: dict[str, Array] = {}
@@ -49,7 +49,7 @@ def sampling_tensors(sampling: Mapping[str, Any], room: int, context: int) -> di
             _check_number(name, value, kind)
             continue
         if value not in _NEUTRAL.get(name, ()):
-            raise InvalidInput(f"TensorRT-LLM does not take '{name}' here", param=name)
+            raise InvalidInput(f"the TensorRT-LLM engine does not support '{name}'", param=name)
     # without any of them TensorRT-LLM is greedy, where the contract's default is temperature 1
     chosen = {"temperature": 1.0, **given}
     # top_k 1 is greedy whatever the temperature is
@@ -62,7 +62,7 @@ def sampling_tensors(sampling: Mapping[str, Any], room: int, context: int) -> di
     most = int(given.get("max_tokens", room))
     if most > context:
         raise ContextOverflow(
-            f"max_tokens is {most} and the model's context holds {context}",
+            f"'max_tokens' is {most}, more than the model's context of {context}; request fewer",
             param="max_tokens",
             limit=context,
             prompt_tokens=context - room,
@@ -75,7 +75,7 @@ def sampling_tensors(sampling: Mapping[str, Any], room: int, context: int) -> di
 
 
 def _check_number(name: str, value: Any, kind: Any) -> None:
-    """Raises InvalidInput for what numpy cannot write as `kind`."""
+    """Raises InvalidInput for a value outside the range of `kind`."""
     whole = np.issubdtype(kind, np.integer)
     limits: Any = np.iinfo(kind) if whole else np.finfo(kind)
     least, most = int(limits.min), int(limits.max)
@@ -90,8 +90,10 @@ def _check_number(name: str, value: Any, kind: Any) -> None:
 def _stops(value: Any) -> list[bytes]:
     stops = [value] if isinstance(value, str) else value
     if not isinstance(stops, list) or not all(isinstance(stop, str) for stop in stops):
-        raise InvalidInput("'stop' must be a text or a list of texts", param="stop")
+        raise InvalidInput("'stop' must be a string or a list of strings", param="stop")
     try:
         return [stop.encode() for stop in stops]
     except UnicodeEncodeError as error:
-        raise InvalidInput("'stop' holds half of a surrogate pair", param="stop") from error
+        raise InvalidInput(
+            "'stop' contains half of a surrogate pair, which is not a character", param="stop"
+        ) from error

@@ -1,7 +1,7 @@
-"""What NVIDIA's model answers → the contract's events. Pure; one request's state.
+"""Converts the responses of NVIDIA's model to the contract's events. Pure; one request's state.
 
-Its `text_output` is the text so far. Each answer is one more token, and the last one names why it
-ended.
+A response's `text_output` is the text so far. Each response adds one token, and the last one has
+the finish reason.
 """
 
 from dataclasses import dataclass

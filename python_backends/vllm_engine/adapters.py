@@ -1,6 +1,6 @@
 """The LoRA adapters of an engine, by name.
 
-Adapters come from the config only; a request can choose one by name.
+Adapters are configured; a request can only choose one by name.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from python_backends.triton import Settings
 
 @dataclass(frozen=True, slots=True)
 class Adapters:
-    """Folders by name, in the order of the config; the position is vLLM's adapter number."""
+    """Adapter folders by name, in the config's order; vLLM's adapter number is the position."""
 
     folders: Mapping[str, Path]
 

@@ -28,8 +28,8 @@ class LogprobAligner:
     def take(
         self, tokens: list[Token], text: str, *, apart: bool, ended: str | None, stopped: bool
     ) -> list[Token]:
-        """`apart`: some of these became reasoning or calls. `ended` is why there is no more, and
-        `stopped` that a stop string cut the text."""
+        """`apart`: some of the tokens became reasoning or calls. `ended` is the finish reason, and
+        `stopped` means that a stop string cut the text."""
         self._tokens += tokens
         # bytes, not characters: a token may hold a part of a character
         self._text += text.encode(errors="replace")

@@ -26,7 +26,7 @@ _FULL = -1
 
 
 class BitmaskBackend(StructuredOutputBackend):  # type: ignore[misc]
-    """vLLM's backend: a request's grammar says where its process is (`grammars.py`)."""
+    """vLLM's backend; the text of a request's grammar is the path of its process's socket."""
 
     def compile_grammar(
         self, _request_type: Any, grammar_spec: str, stop_token_ids: set[int] | None = None
@@ -45,7 +45,7 @@ class BitmaskBackend(StructuredOutputBackend):  # type: ignore[misc]
 
 
 class RemoteGrammar(StructuredOutputGrammar):  # type: ignore[misc]
-    """One request's way through a grammar. Accepted tokens travel with the next plain."""
+    """One request's state in a grammar. The next request for a mask sends the accepted tokens."""
 
     def __init__(self, path: str, stop_token_ids: set[int] | None) -> None:
         self.failed = False
@@ -60,7 +60,7 @@ class RemoteGrammar(StructuredOutputGrammar):  # type: ignore[misc]
         self._send(b"o", sorted(stop_token_ids or ()))
         answer = self._receive()
         if answer is None:
-            raise RuntimeError("the process of the grammar is gone")
+            raise RuntimeError("the grammar's process has ended")
         self.vocab_size, *stops = np.frombuffer(answer, dtype=np.int32).tolist()
         self._stops = frozenset(stops)
 

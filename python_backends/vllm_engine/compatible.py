@@ -1,4 +1,4 @@
-"""Triton's own vLLM tensors: what its vLLM backend takes and gives, name by name.
+"""Reads and writes the tensors of Triton's own vLLM backend.
 
 Pure. Follows the backend's 25.x behaviour: without `exclude_input_in_output` an unstreamed reply
 starts with its prompt, and the two together with streaming are an error.
@@ -61,7 +61,7 @@ def read_plain_request(arrays: Arrays, parameters: str) -> PlainRequest:
 
 
 def _with_structure(sampling: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Triton's backend takes what an answer must match as JSON inside the JSON, and called it
+    """Triton's backend expects structured output as JSON inside the JSON, under the name
     `guided_decoding` before release 25.11."""
     given = dict(sampling)
     for name in ("structured_outputs", "guided_decoding"):

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 
 class End(Enum):
-    """How a completion ended: not yet, by a limit or stop string, or naturally."""
+    """Whether a completion has ended: not yet, at a limit or stop string, or at its end token."""
 
     NOT_YET = auto()
     CUT = auto()

@@ -21,7 +21,7 @@ _ZERO_POINTS = {scalar_types.uint4b8: 8, scalar_types.uint4: None}
 
 
 class WorkerExtension:
-    """Adds nothing to vLLM's worker: naming it is what gets this module imported there."""
+    """An empty extension: vLLM's worker imports this module because its config names the class."""
 
 
 class UnpackedLinear(MPLinearKernel):  # type: ignore[misc]

@@ -1,7 +1,7 @@
 """The lifecycle of one vLLM engine: start, watch, restart after a crash, shut down.
 
 While there is no engine, `check` and `llm` raise Unavailable. The AsyncLLM is made, used and ended
-in one loop thread. Knows only the number of requests.
+in one loop thread. It knows the number of requests, not the requests themselves.
 """
 
 import asyncio
@@ -64,13 +64,13 @@ class Engine:
 
     @property
     def grammars(self) -> Grammars:
-        """Of the engine that is there."""
+        """The grammars of the running engine. Raises Unavailable."""
         self.check()
         assert self._grammars is not None
         return self._grammars
 
     def check(self) -> None:
-        """Raises Unavailable unless the engine takes requests. Any thread may ask."""
+        """Raises Unavailable unless the engine accepts requests. Safe in any thread."""
         if self._given_up:
             raise Unavailable(f"the engine of '{self._name}' stopped too often to be restarted")
         if self._llm is None:
@@ -79,7 +79,7 @@ class Engine:
             raise Unavailable(f"the engine of '{self._name}' has just stopped")
 
     def start(self) -> None:
-        """Blocks until the engine is ready; raises what vLLM raises when its arguments are bad."""
+        """Blocks until the engine is ready; raises vLLM's exception for invalid arguments."""
         try:
             self._begin()
             self.parsers = fit_parsers(self._settings, self.arguments, self.logger)
@@ -164,7 +164,7 @@ class Engine:
         if self._stopping:
             return
         self._given_up = True
-        self.logger.log_error(f"engine of '{self._name}' keeps dying; its model is unloaded")
+        self.logger.log_error(f"engine of '{self._name}' died too often; unloading its model")
         self._withdraw()
 
     def _may_restart(self) -> bool:
@@ -223,8 +223,8 @@ def _make_llm(arguments: dict[str, Any]) -> Any:
 
 
 def _structure(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The engine's one backend for structured output. vLLM's default lets the first request choose
-    it for all that follow, and what another one needs then ends with nothing. Raises ValueError."""
+    """Sets xgrammar as the engine's backend for structured output. By default vLLM uses the backend
+    of the first request, and later requests that need another one fail. Raises ValueError."""
     given = arguments.get("structured_outputs_config") or {}
     if given.get("backend", "xgrammar") != "xgrammar":
         raise ValueError(

@@ -1,7 +1,7 @@
-"""vLLM's outputs as the contract's events.
+"""Converts vLLM's outputs to the contract's events.
 
-Pure. Deltas in, deltas out: joining the events of an index gives what the engine made, whatever was
-merged on the way.
+Pure. Reads and writes deltas: the joined events of an index equal the engine's whole output, also
+if some were merged.
 """
 
 from collections.abc import Mapping, Sequence
@@ -40,7 +40,7 @@ class Completion(Protocol):
 
 
 class Output(Protocol):
-    """What happened since the last one: vllm.outputs.RequestOutput."""
+    """The changes since the last output: vllm.outputs.RequestOutput."""
 
     prompt_token_ids: Sequence[int] | None
     prompt_logprobs: Sequence[Mapping[int, Logprob] | None] | None
@@ -49,7 +49,7 @@ class Output(Protocol):
 
 
 class EventWriter:
-    """Writes one request's events; counts its tokens and knows which completions are over."""
+    """Writes one request's events, counts its tokens and tracks which completions have ended."""
 
     def __init__(
         self,
@@ -93,7 +93,7 @@ class EventWriter:
         return self._copied(written)
 
     def abort(self) -> list[Event]:
-        """The last event of every completion that is still open."""
+        """The last event of every completion that has not ended."""
         return self._copied([self._end(index, "abort") for index in sorted(self._open)])
 
     def _copied(self, events: list[Event]) -> list[Event]:

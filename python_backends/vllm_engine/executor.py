@@ -13,7 +13,7 @@ _SLEEP_S = 0.0005
 
 
 class SleepingExecutor(MultiprocExecutor):  # type: ignore[misc]
-    """Named in the engine arguments; lives in the engine's core process."""
+    """Set in the engine arguments; runs in the engine's core process."""
 
     def _init_executor(self) -> None:
         # the queues to the workers exist only after this

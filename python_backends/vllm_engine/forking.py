@@ -24,7 +24,7 @@ _PRELOADED = "LD_PRELOAD"
 
 
 def start_fork_server() -> None:
-    """Starts it in the background, with the environment of now. Each call makes a new one."""
+    """Starts a new fork server in the background, with the current environment."""
     server: Any = forkserver._forkserver
     server._stop()
     multiprocessing.set_forkserver_preload(_MODULES)
@@ -40,7 +40,7 @@ def start_fork_server() -> None:
 
 
 def use_fork_server() -> None:
-    """Makes vLLM start its processes there."""
+    """Makes vLLM start its processes as forks of the server."""
     from vllm.v1.engine import utils  # type: ignore[import-not-found]
     from vllm.v1.executor import multiproc_executor  # type: ignore[import-not-found]
 

@@ -1,4 +1,4 @@
-"""The engine's end of one grammar's process: whether it lives, and why its requests failed."""
+"""The engine's connection to one grammar's process: detects its end and why requests failed."""
 
 import asyncio
 import contextlib
@@ -27,7 +27,7 @@ class Host:
         self._wanted = True
 
     async def watch(self) -> None:
-        """Returns when the process is gone."""
+        """Returns when the process has ended."""
         with contextlib.suppress(asyncio.IncompleteReadError, OSError):
             while True:
                 self._cause = json.loads(await receive(self._reader))["failure"]

@@ -1,8 +1,8 @@
 """A fork server for grammars: each grammar gets its own process, which ends with its connection.
 
-xgrammar and the model's vocabulary are loaded before the fork, so that a fork takes milliseconds. A
-connection to the socket stands for a grammar: when it closes, the grammar's process is killed. The
-first line of standard input has the settings; at the end of standard input the server exits.
+xgrammar and the model's vocabulary are loaded before the fork, so that a fork takes milliseconds.
+Each connection to the socket belongs to one grammar: when it closes, the grammar's process is
+killed. The first line of standard input has the settings; at its end the server exits.
 """
 
 import contextlib

@@ -1,7 +1,7 @@
 """Limits of a request's grammar, and the checks of its text.
 
-A schema, a regular expression or a grammar is a program that a client wrote. Its cost cannot be
-read from its text: it is measured in a process of its own (grammar_process.py). Pure.
+A schema, a regular expression or a grammar is a program from a client. Its cost cannot be derived
+from its text, so it is measured in a separate process (grammar_process.py). Pure.
 """
 
 import json
@@ -40,14 +40,17 @@ class GrammarLimits:
 
     @classmethod
     def read(cls, settings: Settings) -> Self:
-        """Raises ValueError for one that is not a positive number."""
+        """Reads the step's parameters. Raises ValueError for a number that is not positive."""
         given = {
             name: type(default)(settings.real(name, default))
             for name, default in asdict(cls()).items()
         }
         for name, value in given.items():
             if value <= 0:
-                raise ValueError(f"parameter '{name}' of model '{settings.model}' is {value}")
+                raise ValueError(
+                    f"parameter '{name}' of model '{settings.model}' is {value}; it must be"
+                    " positive"
+                )
         return cls(**given)
 
 
@@ -64,7 +67,7 @@ class Grammar:
 
 
 def read_grammar(structured: Mapping[str, Any], limits: GrammarLimits) -> Grammar:
-    """From vLLM's StructuredOutputsParams by name, of which one constraint is given.
+    """Reads the one constraint in `fields` of vLLM's StructuredOutputsParams.
 
     Raises InvalidInput for a grammar that is too large or invalid, or that uses keywords which the
     compiler would silently ignore.
@@ -99,7 +102,7 @@ def _json(value: Any, param: str, _: GrammarLimits) -> str:
 
 def _json_object(value: Any, param: str, _: GrammarLimits) -> str:
     if value is not True:
-        raise InvalidInput("'json_object' must be true where it is sent", param=param)
+        raise InvalidInput("'json_object' must be true if it is sent", param=param)
     return '{"type": "object"}'
 
 
@@ -118,7 +121,7 @@ def _regex(value: Any, param: str, _: GrammarLimits) -> str:
 
 def _choice(value: Any, param: str, _: GrammarLimits) -> str:
     if not isinstance(value, list) or not value or not all(isinstance(v, str) for v in value):
-        raise InvalidInput(f"'{param}' must be a list of at least one text", param=param)
+        raise InvalidInput(f"'{param}' must be a list of at least one string", param=param)
     return "root ::= " + " | ".join(f'"{_escaped(one)}"' for one in value)
 
 

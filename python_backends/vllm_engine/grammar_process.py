@@ -73,10 +73,11 @@ def _make(vocabulary: Vocabulary, asked: Mapping[str, str], limits: Limits) -> A
 
 
 def _beside(work: Callable[[], Any]) -> Any:
-    """Runs in a thread that gives way to everybody, more so when it takes long: only its own
-    request waits for it.
+    """Runs in a thread with low priority, lower still after some time: only its own request waits
+    for it.
 
-    Niceness is a thread's own on Linux, and a process cannot take it back: masks are not nice.
+    On Linux each thread has its own niceness, and a process cannot lower it again, so bitmasks are
+    computed in other threads, with normal priority.
     """
     thread: list[int] = []
 

@@ -20,7 +20,7 @@ def read_images(arrays: Arrays) -> list[Any]:
     files = arrays["images"].reshape(-1) if "images" in arrays else ()
     if len(files) > MAX_COUNT:
         raise InvalidInput(
-            f"'images' holds {len(files)} images, more than the maximum of {MAX_COUNT}"
+            f"'images' contains {len(files)} images, more than the maximum of {MAX_COUNT}"
         )
     return [_read(file, number) for number, file in enumerate(files)]
 

@@ -61,8 +61,8 @@ class Sampler:
     def read(
         self, parameters: Mapping[str, Any], prompt_tokens: int, context_length: int | None = None
     ) -> Sampling:
-        """For a prompt of known length: `max_tokens` is at most what the context leaves, of which
-        the request may want less.
+        """Reads the sampling of a request whose prompt has `prompt_tokens` tokens. `max_tokens` is
+        limited to the rest of the context.
 
         Raises InvalidInput for unknown names, bad values, and a prompt that fills the context.
         """
@@ -83,7 +83,7 @@ class Sampler:
             if asked > self.context_length:
                 raise ContextOverflow(
                     f"'max_tokens' is {asked}, more than the model's context of"
-                    f" {self.context_length}; ask for fewer",
+                    f" {self.context_length}; request fewer",
                     param="max_tokens",
                     limit=self.context_length,
                     prompt_tokens=prompt_tokens,
@@ -107,7 +107,7 @@ class Sampler:
             check_names(structured, (*STRUCTURED, *_STRUCTURED_OPTIONS), "structured_outputs.")
             if sum(structured.get(name) is not None for name in STRUCTURED) != 1:
                 raise InvalidInput(
-                    "'structured_outputs' must hold exactly one of " + ", ".join(STRUCTURED),
+                    "'structured_outputs' must contain exactly one of " + ", ".join(STRUCTURED),
                     param="structured_outputs",
                 )
         return {name: value for name, value in parameters.items() if value is not None}
@@ -115,7 +115,7 @@ class Sampler:
     def _make(self, values: dict[str, Any]) -> Sampling:
         priority = values.pop("priority", 0)
         if not isinstance(priority, int) or isinstance(priority, bool):
-            raise InvalidInput("'priority' is not an integer", param="priority")
+            raise InvalidInput("'priority' must be an integer", param="priority")
         try:
             return Sampling(self.convert(values), priority)
         except StepError:
@@ -160,7 +160,7 @@ def refusal(error: Exception) -> InvalidInput:
 
 
 def make_sampler(llm: Any) -> Sampler:
-    """For a built engine: its context length and its model's own defaults."""
+    """Makes the sampler of a built engine, with its context length and its model's defaults."""
     import msgspec
     from vllm import SamplingParams  # type: ignore[import-not-found]
     from vllm.sampling_params import RequestOutputKind  # type: ignore[import-not-found]

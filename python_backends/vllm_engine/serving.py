@@ -89,9 +89,9 @@ class Serving:
             self._engine.running -= 1
 
     async def _stream(self, running: "_Running", arrays: Arrays) -> None:
-        """The contract's own request: token ids in, events out."""
+        """Runs a request of the contract: token ids in, events out."""
         if "token_ids" not in arrays:
-            raise InvalidInput("send one of 'token_ids', 'text_input' and 'cancel'")
+            raise InvalidInput("send exactly one of 'token_ids', 'text_input' and 'cancel'")
         token_ids = arrays["token_ids"].reshape(-1).tolist()
         parameters: Mapping[str, Any] = json_object(arrays, "sampling_parameters") or {}
         reply = json_object(arrays, "reply")
@@ -156,7 +156,7 @@ class Serving:
         return {**parameters, "stop_token_ids": stops}
 
     async def _answer(self, running: "_Running", arrays: Arrays, parameters: str) -> None:
-        """Triton's own vLLM tensors."""
+        """Runs a request with the tensors of Triton's vLLM backend."""
         plain = read_plain_request(arrays, parameters)
         answer = Answer(plain)
         given = dict(plain.sampling)
@@ -222,14 +222,14 @@ class _Running:
         self._host: Host | None = None
 
     def stamp_output(self, stage: str) -> None:
-        """For benchmarks."""
+        """Records the first output of a request, for benchmarks."""
         if self.stamp is not None:
             self.stamp(f"engine {stage}", self.id)
 
     async def generate(
         self, prompt: dict[str, Any], sampling: Sampling, **options: Any
     ) -> AsyncGenerator[Any]:
-        """The engine's outputs until it is finished or cancelled."""
+        """Yields the engine's outputs until the request is finished or cancelled."""
         if self.cancelled:
             return
         outputs = self._engine.llm.generate(
@@ -270,12 +270,12 @@ class _Running:
         )
 
     def forget(self) -> None:
-        """Marks it as cancelled before it reached the engine."""
+        """Marks a request as cancelled before it reached the engine."""
         self.cancelled = True
         self._stopped.set()
 
     def cancel(self) -> None:
-        """Aborts it in the engine; the last output ends the stream."""
+        """Aborts the request in the engine; the last output ends the stream."""
         if not self.cancelled:
             self.cancelled = True
             self._stopped.set()

@@ -1,4 +1,4 @@
-"""A limited number of slots, shared fairly: no caller gets more than half, fewest slots go first.
+"""A limited number of slots: no caller gets more than half, and the caller with the fewest is next.
 
 Used in one asyncio loop.
 """
@@ -14,7 +14,7 @@ MAX_WAITING = 256
 
 
 class CallerSlots:
-    """`count` slots. A caller has a slot from `acquire` to `release`."""
+    """`count` slots. A caller holds a slot from `acquire` to `release`."""
 
     def __init__(self, count: int) -> None:
         self._free = count
@@ -23,7 +23,7 @@ class CallerSlots:
         self._waiting: list[tuple[str, asyncio.Future[None]]] = []
 
     def may(self, caller: str) -> bool:
-        """Whether a slot is free and the caller has less than half of them."""
+        """Whether a slot is free and the caller holds less than half of all slots."""
         return self._free > 0 and self._held[caller] < self._most
 
     async def acquire(self, caller: str) -> None:

@@ -40,7 +40,7 @@ class Vocabulary:
         return cls(tokenizer.convert_ids_to_tokens, added, _is_byte_level(tokenizer))
 
     def is_added(self, token_id: int) -> bool:
-        """Whether it is an added token, whose text may be left out of a reply."""
+        """Whether `token` is an added token, whose text may be left out of a reply."""
         return token_id in self._added
 
     def bytes_of(self, token_id: int) -> list[int]:

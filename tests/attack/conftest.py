@@ -92,7 +92,7 @@ class Bystander:
         }
         headers = {"authorization": f"Bearer {self.key}"}
         url = f"{self.service.url}/v1/chat/completions"
-        return httpx2.post(url, json=body, headers=headers, timeout=30)
+        return httpx2.post(url, json=body, headers=headers, timeout=120)
 
     def stop(self) -> None:
         """Ends the thread's loop."""
@@ -132,7 +132,7 @@ class Target:
 
     def connect(self) -> socket.socket:
         """A bare connection, for requests that HTTP libraries refuse to send."""
-        return socket.create_connection(("127.0.0.1", self.port), timeout=30)
+        return socket.create_connection(("127.0.0.1", self.port), timeout=120)
 
     @contextlib.contextmanager
     def beside(self) -> Iterator[Bystander]:

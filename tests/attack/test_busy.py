@@ -1,7 +1,5 @@
 """Work that keeps a model busy for long makes others wait; nobody takes it for a dead one."""
 
-import pytest
-
 from tests.attack.conftest import EMBEDDING, Bystander, Target
 
 LONG = "word " * 240
@@ -9,7 +7,6 @@ TEXTS = 700
 """More than half a minute of work for one embedding model on two cores."""
 
 
-@pytest.mark.timeout(600)
 def test_a_busy_encoder_is_no_dead_one(target: Target) -> None:
     before = target._processes()
     body = {"model": EMBEDDING, "input": [f"{number} {LONG}" for number in range(TEXTS)]}

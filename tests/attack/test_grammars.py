@@ -13,7 +13,6 @@ import pytest
 from tests.attack.conftest import CHAT, Bystander, Target
 from tests.support.processes import wait_for
 
-pytestmark = pytest.mark.timeout(400)
 PATIENCE_S = 30
 """For a structured answer of the second caller, on two cores that others use, too."""
 

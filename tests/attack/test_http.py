@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from tests.attack.conftest import CHAT, Bystander, Target
 from tests.support.processes import wait_for
 
-pytestmark = pytest.mark.timeout(300)
 MODELS = b"GET /v1/models HTTP/1.1\r\nhost: localhost\r\n\r\n"
 CHUNKED = b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n"
 
@@ -43,7 +42,7 @@ def heard(client: socket.socket) -> bytes:
 def watch(second: Bystander) -> None:
     """Until the second caller has had some more answers."""
     seen = len(second.latencies_s)
-    wait_for(lambda: len(second.latencies_s) >= seen + 50, 60, "50 answers")
+    wait_for(lambda: len(second.latencies_s) >= seen + 50, what="50 answers")
 
 
 @contextlib.contextmanager

@@ -23,7 +23,7 @@ from deploy.generate import FOLDER, dashboard_json
 from deploy.grafana.dashboards import DASHBOARDS, expressions
 from frontend.store.database import Database
 from tests.support.accounts import add, opened
-from tests.support.databases import Databases
+from tests.support.databases import Databases, server_folder
 from tests.support.echo import EchoTriton, script
 from tests.support.gateway import run_gateway
 from tests.support.processes import ROOT, free_port, status_of, wait_for
@@ -178,7 +178,7 @@ def run_prometheus(gateway: str, folder: Path) -> Iterator[str]:
     with log.open("wb") as sink:
         process = subprocess.Popen(command, stdout=sink, stderr=sink)
     try:
-        wait_for(lambda: status_of(f"{url}/-/ready") == 200, 60, "an answer of Prometheus")
+        wait_for(lambda: status_of(f"{url}/-/ready") == 200, what="an answer of Prometheus")
         yield url
     finally:
         process.terminate()
@@ -223,9 +223,8 @@ def values(prometheus: str, expression: str) -> list[str]:
 
 
 @needs_prometheus
-@pytest.mark.timeout(240)
 def test_no_panel_is_empty(echo_triton: EchoTriton, tmp_path: Path) -> None:
-    databases = Databases(tmp_path / "databases")
+    databases = Databases(server_folder())
     file, key = asyncio.run(_admin_key(databases))
     recorded = re.findall(r"record: (\S+)", (RULES / "rules.yml").read_text())
     with serving_page() as page:

@@ -157,7 +157,7 @@ class Images:
             family = container.inside() if process.poll() is None else []
             if process.poll() is None:
                 container.stop()
-            wait_for(lambda: not any(map(alive, family)), 30, "the end of the container")
+            wait_for(lambda: not any(map(alive, family)), what="the end of the container")
             self.run("rm", name)
 
 

@@ -180,7 +180,7 @@ def _entry_point(echo: Path, folder: Path, **environment: str) -> Iterator[grpc.
     child = Child(command)
     try:
         url = f"http://127.0.0.1:{http_port}/v2/health/ready"
-        wait_for(lambda: status_of(url) == 200 or child.exit_code is not None, 60, "readiness")
+        wait_for(lambda: status_of(url) == 200 or child.exit_code is not None, what="readiness")
         assert child.exit_code is None, child.log_tail(40)
         with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
             yield channel

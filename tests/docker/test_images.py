@@ -135,7 +135,7 @@ def _echoes(port: int, logs: list[Path]) -> None:
     url = f"http://127.0.0.1:{port}"
     try:
         # ready it is with the first model; Triton may still load this one
-        wait_for(lambda: status_of(f"{url}/v1/models/echo") == 200, 60, "the model")
+        wait_for(lambda: status_of(f"{url}/v1/models/echo") == 200, what="the model")
     except AssertionError:
         pytest.fail("\n".join(log.read_text() for log in logs))
     with OpenAI(base_url=f"{url}/v1", api_key="unused", max_retries=0) as sdk:

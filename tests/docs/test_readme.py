@@ -9,8 +9,6 @@ import re
 import subprocess
 from pathlib import Path
 
-import pytest
-
 from docs.words import ROOT
 
 RECORDED = """set -euo pipefail
@@ -21,7 +19,6 @@ toolkit() { if [ "$1" = serve ]; then record toolkit "$@"; else command toolkit 
 """
 
 
-@pytest.mark.timeout(300)
 def test_every_block_works_when_pasted(tmp_path: Path) -> None:
     for name in (".venv", "models.yaml", "examples", "docker"):
         (tmp_path / name).symlink_to(ROOT / name)

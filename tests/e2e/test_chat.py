@@ -123,7 +123,7 @@ def test_the_engine_stops_when_the_client_goes_away(client: OpenAI, service: Ser
     stopped = re.compile(
         rf"^I\d{{4}} \d\d:(\d\d):(\S+) .*request '\S+/{request_id}' cancelled and stopped", re.M
     )
-    wait_for(lambda: stopped.search(service.triton_log), 10, "the engine's stop")
+    wait_for(lambda: stopped.search(service.triton_log), what="the engine's stop")
     stop = stopped.search(service.triton_log)
     assert stop is not None
     # minutes and seconds alone, as the log's time zone may be another; the wait was 10 s at most

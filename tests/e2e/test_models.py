@@ -9,8 +9,6 @@ from frontend.__main__ import main as gateway_main
 from tests.e2e.conftest import CHAT, IMAGE
 from tests.support.processes import Service
 
-pytestmark = pytest.mark.timeout(300)
-
 
 @pytest.fixture
 def admin(service: Service, capsys: pytest.CaptureFixture[str]) -> str:

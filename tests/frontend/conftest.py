@@ -11,7 +11,7 @@ from openai import OpenAI
 from frontend.accounts import passwords
 from frontend.store.database import Database
 from frontend.store.location import Location
-from tests.support.databases import Databases
+from tests.support.databases import Databases, server_folder
 from tests.support.echo import EchoTriton
 from tests.support.gateway import Gateway, run_gateway
 from tests.support.redis import RedisServer
@@ -49,9 +49,9 @@ def raw(gateway: Gateway) -> Iterator[httpx2.Client]:
 
 
 @pytest.fixture(scope="session")
-def databases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Databases]:
+def databases() -> Iterator[Databases]:
     """Makes databases of both kinds."""
-    made = Databases(tmp_path_factory.mktemp("databases"))
+    made = Databases(server_folder())
     yield made
     made.close()
 

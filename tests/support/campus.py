@@ -21,13 +21,13 @@ from frontend.accounts.cookies import csrf_of
 from frontend.accounts.directory.actor import OPERATOR, Actor
 from frontend.accounts.directory.directory import Directory
 from frontend.accounts.directory.keys import Budget, NewKey
-from frontend.accounts.directory.quotas import NewQuota
 from frontend.accounts.directory.requests import Form
 from frontend.accounts.directory.users import NewUser
 from frontend.accounts.passwords import Passwords
 from frontend.accounts.roles import GRANTABLE, SEEDED
 from frontend.accounts.sessions import PASSWORD, Sessions
 from frontend.domain.accounts import User
+from frontend.domain.allowances import NewQuota
 from frontend.domain.identity import Permission
 from frontend.store.database import Database
 from frontend.store.location import Location

@@ -50,7 +50,8 @@ class Collector:
         """The spans of a trace by their first word, once that of the request is there."""
         what = f"the trace {trace_id}"
         wait_for(
-            lambda: any(one.kind == Span.SPAN_KIND_SERVER for one in self.trace(trace_id)), 15, what
+            lambda: any(one.kind == Span.SPAN_KIND_SERVER for one in self.trace(trace_id)),
+            what=what,
         )
         return {span.name.split()[0]: span for span in self.trace(trace_id)}
 

@@ -10,6 +10,7 @@ import functools
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
@@ -51,7 +52,7 @@ class Postgres:
                 stderr=log,
                 cwd="/",
             )
-        wait_for(self._answers, 30, "an answer of PostgreSQL")
+        wait_for(self._answers, what="an answer of PostgreSQL")
 
     def stop(self, *, kill: bool = False) -> None:
         """Ends it immediately; with `kill` as a machine that fails."""
@@ -182,6 +183,14 @@ class Databases:
     def _next(self) -> str:
         self._count += 1
         return f"test_{self._count}"
+
+
+def server_folder() -> Path:
+    """A new folder for a server that may run as another user, among the run's temporary files.
+
+    Not in pytest's own: each pytest that starts closes that to other users, and PostgreSQL ends.
+    """
+    return Path(tempfile.mkdtemp(prefix="db-"))
 
 
 def url_of(location: Location) -> str:

@@ -11,7 +11,7 @@ from openai.types.chat import ChatCompletionMessageParam
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from frontend.upstreams.triton.tensors import add_texts, output, unpack_bytes
-from tests.support.processes import free_port
+from tests.support.processes import PATIENCE_S, free_port
 from toolkit.runtime.triton import ensure_triton
 from toolkit.serve.models import public_models
 from toolkit.serve.triton import TritonOptions, TritonServer
@@ -76,7 +76,7 @@ def echo_stats(triton: EchoTriton, request_id: str) -> dict[str, Any]:
     with grpc.insecure_channel(triton.grpc_address) as channel:
         api = service_pb2_grpc.GRPCInferenceServiceStub(channel)
         # read to its end: a call that is dropped halfway is a cancellation to the server
-        (answer,) = api.ModelStreamInfer(iter([request]), timeout=10)
+        (answer,) = api.ModelStreamInfer(iter([request]), timeout=PATIENCE_S)
     assert not answer.error_message, answer.error_message
     (text,) = unpack_bytes(output(answer.infer_response, "stats"))
     stats: dict[str, Any] = json.loads(text)

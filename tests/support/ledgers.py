@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from unittest.mock import patch
 
 from sqlalchemy import func, select
 
@@ -32,6 +33,7 @@ from frontend.store.tables import (
     usage_hourly,
     usage_rollups,
 )
+from tests.support.processes import PATIENCE_S
 
 NOW_US = 1_795_729_800_000_000
 """2026-11-26 21:50 UTC."""
@@ -81,7 +83,8 @@ async def ledger_of(
         shared=shared,
         **options,
     )
-    with scratch:
+    # a gateway ends although its database is slow, and leaves the rest to its journal
+    with scratch, patch("frontend.accounts.writer._END_S", PATIENCE_S):
         async with ledger.running():
             yield ledger
 

@@ -36,7 +36,7 @@ def run_provider(*people: dict[str, Any]) -> Iterator[str]:
     )
     issuer = f"http://127.0.0.1:{port}"
     try:
-        wait_for(lambda: status_of(f"{issuer}/.well-known/openid-configuration") == 200, 30)
+        wait_for(lambda: status_of(f"{issuer}/.well-known/openid-configuration") == 200)
         yield issuer
     finally:
         process.send_signal(signal.SIGTERM)

@@ -43,7 +43,7 @@ class RedisServer:
         self._guard = subprocess.Popen(
             [sys.executable, "-c", _END, str(self._process.pid)], stdin=subprocess.PIPE
         )
-        wait_for(self._answers, 30, "an answer of Redis")
+        wait_for(self._answers, what="an answer of Redis")
 
     def kill(self) -> None:
         """Ends it as a machine that fails."""

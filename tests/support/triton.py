@@ -51,7 +51,7 @@ def free_ports(count: int) -> list[int]:
 
 @contextmanager
 def serve(
-    repository: Path, models: Sequence[str], scratch: Path, ready_s: float = 60
+    repository: Path, models: Sequence[str], scratch: Path, ready_s: float = 240
 ) -> Iterator[Server]:
     """Starts Triton with these models loaded and waits until it is ready; ends it after."""
     runtime = ensure_triton()

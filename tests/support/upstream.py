@@ -154,7 +154,7 @@ def outcome(path: str = "/", dialect: Dialect = Dialect.OPENAI) -> Outcome:
     return Outcome("id", "client-id", "POST", path, dialect)
 
 
-def request(name: str = "", timeout_s: float = 5, dialect: Dialect = Dialect.OPENAI) -> Request:
+def request(name: str = "", timeout_s: float = 120, dialect: Dialect = Dialect.OPENAI) -> Request:
     """A request of the user `name`, or of nobody in particular."""
     caller = Caller(name, name, USER) if name else ANONYMOUS
     deadline_s = time.monotonic() + timeout_s

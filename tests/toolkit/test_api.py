@@ -69,3 +69,13 @@ def test_importing_the_package_imports_nothing_else() -> None:
         "sys.exit(any(name.startswith('toolkit.') or name == 'pydantic' for name in sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
+
+
+def test_importing_the_package_takes_no_time_in_which_ctrl_c_is_not_caught() -> None:
+    program = (
+        "import sys; before = set(sys.modules); import toolkit; print(set(sys.modules) - before)"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert ran.stdout.strip() == "{'toolkit'}"

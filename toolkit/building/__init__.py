@@ -1,4 +1,4 @@
-"""Building a model repository: the one place where plan, weights and disk come together."""
+"""Builds a model repository: combines the plan, the weights and the files on disk."""
 
 from toolkit.building.apply import Built, build
 

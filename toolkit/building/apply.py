@@ -1,6 +1,6 @@
-"""models.yaml → a model repository in its place: plan, prepare, write, verify, replace.
+"""Builds the model repository of a models.yaml: plan, prepare, write, verify, replace.
 
-An existing repository stays as it is until the last step.
+An existing repository is unchanged until the last step.
 """
 
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ from toolkit.weights.fetch import fetch
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """What `build` wrote, and where."""
+    """The result of `build`: the models written, and where."""
 
     plan: Plan
     output: Path

@@ -1,4 +1,4 @@
-"""Which files of a repository a build would add, change or remove. Reads the repository only."""
+"""Finds the files that a build would add, change or remove. Reads the repository only."""
 
 import json
 from collections.abc import Iterator, Mapping

@@ -33,7 +33,7 @@ def finding_of(spec: Spec, finding: ModelFinding) -> Finding:
 
 
 def without_consequences(findings: Sequence[ModelFinding]) -> list[ModelFinding]:
-    """Without what only follows from a map whose keys and values are swapped."""
+    """Removes findings that only follow from a map whose keys and values are swapped."""
     swapped = {
         (each.model, name)
         for each in findings

@@ -1,4 +1,4 @@
-"""What a build would refuse, found before anything is downloaded or converted.
+"""Finds what a build would refuse, before anything is downloaded or converted.
 
 It reads models.yaml, sources that are on this disk, and the cache. It changes nothing: what it
 writes for the verifier is in a temporary folder. A model whose weights are not known yet has wide
@@ -22,6 +22,9 @@ from toolkit.errors import SpecError, ToolkitError
 from toolkit.facts import Facts
 from toolkit.fields.entry import DeclaredFields
 from toolkit.kinds.encoding import check_context
+from toolkit.kinds.llm.facts import LlmFacts
+from toolkit.kinds.llm.fields import LlmEntry
+from toolkit.kinds.llm.limits import check_cache, check_weights
 from toolkit.progress import silent
 from toolkit.repository.configs import make_models
 from toolkit.repository.plan import ModelPlan, Plan
@@ -61,8 +64,23 @@ def _state(spec: Spec, plan: Plan, model: ModelPlan, failures: Failures) -> Stat
         if facts is not None:
             # only for its errors; the digest does not matter for them
             make_models(model.name, entry, (facts, _NO_DIGEST), plan.target, plan.entries)
+        if isinstance(entry, LlmEntry) and entry.engine == "vllm":
+            _check_engine(entry, state)
         return replace(state, facts=facts if state.facts is not None else None)
     return State()
+
+
+def _check_engine(entry: LlmEntry, state: State) -> None:
+    """Raises ConvertError for engine arguments that do not fit the weights, if they are here."""
+    made = state.quantized if entry.quantization else state.converted
+    folder = made / "engine" / "weights" if made is not None else None
+    if folder is None and state.fetched is not None and not entry.quantization:
+        folder = state.fetched.path
+    if folder is not None and (folder / "config.json").is_file():
+        check_weights(entry.engine_args, folder)
+    if isinstance(state.facts, LlmFacts):
+        size = state.facts.cache_bytes_per_token
+        check_cache(entry.engine_args, entry.context_length, size)
 
 
 def _check_source(entry: SourcedEntry, source: Path) -> None:

@@ -1,4 +1,4 @@
-"""How long the steps of a build take, and what memory and disk they need. Pure, and rough.
+"""Estimates time, memory and disk of the steps of a build. Pure; the estimates are rough.
 
 Time grows with the weights, after a start that imports the libraries. Measured on two x86-64 cores
 without a GPU with models of 23 to 135 million parameters; other machines differ by a factor.
@@ -16,7 +16,7 @@ _GB = 1e9
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Of one step: bytes that it writes, seconds, and bytes of memory at its peak."""
+    """The cost of one step: bytes that it writes, seconds, and peak memory in bytes."""
 
     size_bytes: int
     seconds: float
@@ -32,7 +32,7 @@ _GGUF_BITS = re.compile(r"[._-]I?Q(\d)", re.IGNORECASE)
 
 
 def conversion_cost(conversion: Conversion, source_bytes: int, file: str) -> Cost:
-    """Of the conversion of a source of this many bytes; `file` is its name."""
+    """The cost of converting a source of `source_bytes` bytes; `file` is its name."""
     size = source_bytes
     if file.endswith(".gguf") and (bits := _GGUF_BITS.search(file)):
         size = int(source_bytes * 16 / (int(bits[1]) + 0.8))  # scales take about 0.8 bits
@@ -42,7 +42,7 @@ def conversion_cost(conversion: Conversion, source_bytes: int, file: str) -> Cos
 
 
 def quantization_cost(method: str, weights_bytes: int) -> Cost:
-    """Of `toolkit quantize` with `method`, for weights of 16 bits; the engine is not measured."""
+    """The cost of `toolkit quantize` with `method` for 16 bit weights, without engine runs."""
     billions = weights_bytes / 2 / _GB
     seconds = 15 + billions * (_QUANTIZING_S_PER_B.get(method, 700) + _MEASURING_S_PER_B)
     size = weights_bytes * (_BITS.get(method, 4) + 0.5) / 16
@@ -50,5 +50,5 @@ def quantization_cost(method: str, weights_bytes: int) -> Cost:
 
 
 def download_seconds(size_bytes: int) -> float:
-    """At `DOWNLOAD_BYTES_PER_S`."""
+    """Seconds that a download takes at `DOWNLOAD_BYTES_PER_S`."""
     return size_bytes / DOWNLOAD_BYTES_PER_S

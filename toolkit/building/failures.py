@@ -1,4 +1,4 @@
-"""Collects what goes wrong with single models, so that all of it is reported together.
+"""Collects the errors of single models, so that all are reported together.
 
 Each error becomes a finding at the line of models.yaml that it is about. An extra that is not
 installed concerns every model, and ends the build at once.

@@ -1,4 +1,4 @@
-"""What a build would do, without doing it: downloads, conversions, files that change, disk.
+"""Describes what a build would do: downloads, conversions, changed files, disk space.
 
 Everything that can be refused now is refused (`early`). Nothing is written; unless offline, sizes
 of downloads are asked for.

@@ -1,4 +1,4 @@
-"""The existing output of a build: whether it may be replaced, and which parts are kept."""
+"""Checks whether the existing output of a build may be replaced, and keeps parts of it."""
 
 import json
 from pathlib import Path
@@ -24,7 +24,7 @@ def refuse_foreign(output: Path) -> None:
 
 
 def keep_links(output: Path, fresh: Path) -> None:
-    """Takes the links to Python environments along; `toolkit serve` made them."""
+    """Copies the links to Python environments, which `toolkit serve` made."""
     if (output / LINKS).is_dir():
         (fresh / LINKS).mkdir()
         for link in (output / LINKS).iterdir():

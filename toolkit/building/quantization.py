@@ -1,4 +1,4 @@
-"""`quantization` of an entry: its weights quantized while building, kept by their content.
+"""Quantizes an entry's weights during a build, and caches the result by content.
 
 A folder in the cache holds the same steps as the unquantized one, and the report of what it cost.
 What breaks the default limits is never built.
@@ -64,12 +64,12 @@ def quantize_entry(
 
 
 def method_of(quantization: str) -> str:
-    """What `toolkit quantize` calls it."""
+    """The method of `toolkit quantize` for an entry's quantization."""
     return _METHODS.get(quantization, quantization)
 
 
 def quantized_place(quantization: str, converted: Path) -> Path:
-    """Where the quantized form of converted weights is, or would be. Raises MissingExtra."""
+    """The cache folder of the quantized weights, which may not exist. Raises MissingExtra."""
     key = json.dumps([_REVISION, converted.name, method_of(quantization), libraries()])
     return home() / "weights" / text_digest(key)[:32]
 

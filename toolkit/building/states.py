@@ -1,5 +1,5 @@
-"""What is already on this disk of an entry's weights: fetched, converted, quantized. Uses no
-network and changes nothing."""
+"""Finds which forms of an entry's weights are on this disk: fetched, converted, quantized. It does
+not use the network or change anything."""
 
 from dataclasses import dataclass
 from pathlib import Path

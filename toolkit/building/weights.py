@@ -1,4 +1,4 @@
-"""An entry of models.yaml → converted weights in the cache, made once: `<home>/weights/<key>/`.
+"""Fetches and converts an entry's weights once, into the cache folder `<home>/weights/<key>/`.
 
 A cache folder holds one folder per step and the facts; a recipe's key names it, so a newer library
 or recipe makes a new one beside the old. What an entry adds to the weights (LoRA adapters, a chat
@@ -94,7 +94,7 @@ def _prepare_llm(
 
 
 def read_place(place: Path) -> Facts:
-    """With the facts that only the tokenizer has; it is beside the step that reads text."""
+    """Reads a cache folder's facts, and those that only the tokenizer beside the text step has."""
     facts = read_facts(place)
     if (step := kinds.all_kinds()[facts.kind].tokenizing) is None:
         return facts
@@ -113,7 +113,7 @@ def check_kind(entry: SourcedEntry, target: Target, path: Path) -> None:
 
 
 def check_digest(fetched: Fetched, entry: SourcedEntry | Adapter) -> Fetched:
-    """The same. Raises SourceError if models.yaml gives another digest."""
+    """Returns `digest`. Raises SourceError if models.yaml has another digest."""
     if entry.digest is not None and entry.digest != fetched.digest:
         raise SourceError(
             f"the weights have the digest {fetched.digest}, not {entry.digest}",

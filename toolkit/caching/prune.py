@@ -1,6 +1,7 @@
 """Removes unused entries, always completely, and never while one is being created.
 
-It is renamed first, so that no process finds half of it; a held lock keeps it.
+An entry is renamed before it is removed, so that no process finds a part of it. An entry whose lock
+is held is kept.
 """
 
 import re
@@ -23,7 +24,7 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
-    """What went (or would go), and what stayed of what might have gone, with the reason."""
+    """The entries that were (or would be) removed, and those that were kept, with the reason."""
 
     removed: tuple[Entry, ...]
     kept: tuple[tuple[Entry, str], ...]

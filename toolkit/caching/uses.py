@@ -1,4 +1,4 @@
-"""What a models.yaml, and this version of the toolkit, need of the toolkit's home."""
+"""Finds which files in the toolkit's home a models.yaml and this version of the toolkit use."""
 
 import hashlib
 import sys

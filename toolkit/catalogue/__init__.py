@@ -43,7 +43,7 @@ class Available:
         return self.source.startswith("package:")
 
     def holds(self, words: str) -> bool:
-        """Whether each of the words is in its name, source, license or description."""
+        """Whether name, source, license or description contain each of the words."""
         text = f"{self.name} {self.source} {self.kind} {self.license} {self.about}".casefold()
         return all(word in text for word in words.casefold().split())
 

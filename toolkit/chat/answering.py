@@ -1,4 +1,4 @@
-"""One question, one answer: streams it to the screen, and measures it."""
+"""Streams the answer to one question to the screen, and measures it."""
 
 import time
 from contextlib import closing
@@ -34,7 +34,7 @@ class Rates:
         return (self.answer - 1) / took if self.answer > 1 and self.first and took > 0 else None
 
     def lines(self) -> list[str]:
-        """For people."""
+        """The rates as lines of text."""
         rate = f"{self.per_second:.1f} tokens/s" if self.per_second else "too short to measure"
         return [
             f"first token:  {self.first_s:.2f} s for {self.prompt} tokens of prompt",
@@ -43,7 +43,7 @@ class Rates:
         ]
 
     def as_json(self) -> dict[str, object]:
-        """For programs."""
+        """The rates as a JSON object."""
         return {
             "first_token_s": round(self.first_s, 4),
             "total_s": round(self.total_s, 4),

@@ -1,6 +1,6 @@
-"""The gateway's HTTP API, as far as `toolkit run` uses it: models, chats, vectors, scores, images.
+"""A client of the gateway's HTTP API for `toolkit run`: models, chats, vectors, scores, images.
 
-Every failure becomes a ServeError of one sentence. It does not keep any state of a conversation.
+Every failure becomes a ServeError of one sentence. It does not keep the state of a conversation.
 """
 
 import base64
@@ -22,7 +22,7 @@ _CONNECT_S, _ANSWER_S = 5.0, 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """What the gateway says about a model."""
+    """A model, as the gateway describes it."""
 
     name: str
     kind: str
@@ -108,7 +108,7 @@ class Client:
         return [(each["relevance_score"], documents[each["index"]]) for each in results]
 
     def draw(self, body: Mapping[str, Any]) -> list[bytes]:
-        """The files of the images."""
+        """Generates images; returns their files."""
         answer = self._post("/v1/images/generations", {**body, "response_format": "b64_json"})
         return [base64.b64decode(each["b64_json"]) for each in answer["data"]]
 

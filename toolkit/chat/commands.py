@@ -1,6 +1,7 @@
-"""What begins with `/`: settings and questions about the conversation. Each is one function.
+"""The commands of a chat, which begin with `/`. Each is one function.
 
-They print through the session's screen and change its conversation; asking the model is not theirs.
+They print to the session's screen and change its conversation; they do not send requests to the
+model.
 """
 
 import shlex
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class EndSession(Exception):
-    """`/bye`."""
+    """Ends the session: the command `/bye`."""
 
 
 @dataclass(frozen=True, slots=True)

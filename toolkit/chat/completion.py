@@ -1,4 +1,4 @@
-"""What Tab offers for the text before the cursor: commands, their words, models, and files.
+"""Completes the text before the cursor: commands, their words, models, and files.
 
 Pure but for the listing of one folder. Names with spaces are not offered: they need quotes.
 """

@@ -1,6 +1,6 @@
-"""What was said, and how the next answer is asked for. Pure but for saved files.
+"""The messages of a chat, and the request for the next answer. Pure, except for saved files.
 
-Invariant: `messages` can always be sent: a question that failed is taken back.
+Invariant: `messages` can always be sent, because a question that failed is removed.
 """
 
 import json
@@ -17,7 +17,7 @@ from toolkit.errors import UsageError
 
 @dataclass(slots=True)
 class Answer:
-    """One answer as it grows."""
+    """One answer while it is streamed."""
 
     text: str = ""
     reasoning: str = ""

@@ -59,7 +59,7 @@ class ImageSession:
                 self.report(file_error(error))
 
     def take(self, line: str) -> None:
-        """One command or prompt. Raises ToolkitError."""
+        """Runs one command or prompt. Raises ToolkitError."""
         if not line.startswith("/"):
             self._make(line)
             return

@@ -1,4 +1,4 @@
-"""What `/set` and `--set` change: parameters of a request, with types and bounds. Pure."""
+"""The request parameters of `/set` and `--set`, with types and bounds. Pure."""
 
 import json
 import re

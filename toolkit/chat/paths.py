@@ -1,4 +1,4 @@
-"""Paths that a person types, with `~` or too long. Nothing is opened."""
+"""Handles paths that a person types, which may begin with `~` or be too long. Opens no file."""
 
 from pathlib import Path
 

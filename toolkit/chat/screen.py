@@ -1,4 +1,4 @@
-"""Writes what is streamed: answers to stdout, everything else where people see it.
+"""Writes a chat's output: answers to stdout, everything else to where people see it.
 
 On a terminal reasoning and remarks are dim; elsewhere stdout gets only the answer.
 """
@@ -27,7 +27,7 @@ class Screen:
     _wrote: bool = field(default=False, init=False)
 
     def piece(self, piece: Piece) -> None:
-        """Part of an answer."""
+        """Writes a part of an answer."""
         if piece.reasoning and self.terminal:
             if not self._thinks:
                 self.remark("Thinking …")
@@ -39,23 +39,23 @@ class Screen:
             self._wrote = True
 
     def end(self) -> None:
-        """The end of an answer."""
+        """Ends an answer."""
         self._end_thought()
         if self._wrote:
             self._write("\n")
         self._wrote = False
 
     def remark(self, text: str) -> None:
-        """A line about the answer, for people only."""
+        """Writes a line about the answer, for people only."""
         if self.terminal:
             self._write(self._dim(self._clean(text)) + "\n")
 
     def line(self, text: str) -> None:
-        """A line of a result."""
+        """Writes a line of a result."""
         self._write(self._clean(text) + "\n")
 
     def call(self, call: dict[str, Any]) -> None:
-        """A tool call of the model."""
+        """Writes a tool call of the model."""
         function = call["function"]
         text = f"{function['name']}({function['arguments']})"
         self._write(self._clean(f"→ {text}" if self.terminal else text) + "\n")

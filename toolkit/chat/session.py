@@ -1,4 +1,4 @@
-"""The chat itself: reads a line, runs it as a command or asks the model, until the end.
+"""The loop of a chat: reads a line, runs it as a command or sends it to the model.
 
 Ctrl-C stops an answer and never the program; every error is printed and the chat continues.
 """
@@ -52,7 +52,7 @@ class Session:
                 self.report(file_error(error))
 
     def take(self, line: str, ask: Callable[[str], str]) -> None:
-        """One command or question. `ask` asks the person for the result of a tool."""
+        """Runs one command or question. `ask` asks the person for the result of a tool."""
         word = line.split(maxsplit=1)[0]
         if line.startswith("/") and not ("/" in word[1:] or exists(Path(word))):
             run_command(self, line)

@@ -1,4 +1,4 @@
-"""The root of the command line: global options, exit codes, and what becomes of an exception.
+"""The root of the command line: global options, exit codes, and the handling of exceptions.
 
 Results go to stdout, everything else to stderr. A ToolkitError is printed as `error: …` and
 `hint: …` and ends with its exit code; any other exception is a bug and exits with 70. Tracebacks
@@ -37,6 +37,13 @@ from toolkit.errors import ToolkitError, UsageError
 
 INTERRUPTED = 130
 BUG = 70
+_CODES = (
+    "Exit status: 0 done, 1 an error, 2 wrong use, 3 a result of `quantize` that exceeds a limit, "
+    "70 a bug in the toolkit, 129 the terminal was closed, 130 Ctrl-C, 143 SIGTERM. `serve` ends "
+    "with 0 when it is stopped after Triton was started."
+)
+_BEGINNING = 4
+"""Letters of an option that tell what was meant, as in --tempp."""
 _LEFT = {
     "build-repo": "the repository is unchanged; the next build reuses the finished steps",
     "pull": "the same command continues the download",
@@ -49,6 +56,7 @@ app = typer.Typer(
     name="toolkit",
     cls=LazyGroup,
     help="Build, verify and serve NVIDIA Triton model repositories from one models.yaml.",
+    epilog=_CODES,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
@@ -153,9 +161,19 @@ def _system_error(error: OSError) -> ToolkitError:
         if path and Path(os.fsdecode(path)).is_relative_to(home()):
             hint = "make the cache writable, or set TRITON_TOOLKIT_HOME to another folder"
         return ToolkitError(text, hint=hint)
-    return ToolkitError(
-        text, hint=f"free space there; `toolkit cache prune` empties the cache, {home()}"
-    )
+    hint = "free space there"
+    if path and _share_disk(Path(os.fsdecode(path)), home()):
+        hint += f"; `toolkit cache prune` empties the cache, {home()}"
+    return ToolkitError(text, hint=hint)
+
+
+def _share_disk(one: Path, other: Path) -> bool:
+    """Whether two paths, which may not exist, are on the same disk."""
+    disks = {
+        next(each for each in (path, *path.parents) if each.exists()).stat().st_dev
+        for path in (one.absolute(), other.absolute())
+    }
+    return len(disks) == 1
 
 
 def _interrupted() -> NoReturn:
@@ -224,8 +242,24 @@ def _misuse(error: typer.TyperException) -> ToolkitError:
         text = text.replace(details["msg"], _problem(details))
     text, close = _without_suggestions(text)
     context = getattr(error, "ctx", None)
+    unknown = getattr(error, "option_name", "")
+    if unknown.startswith("--") and context is not None and context.info_name == "run":
+        close = _close_to_parameter(unknown, context.command) or close
     path = context.command_path if context is not None else _command_path(sys.argv[1:])
     return ToolkitError(text[:1].lower() + text[1:], hint=close or f"{path} --help")
+
+
+def _close_to_parameter(unknown: str, command: Any) -> str:
+    """`toolkit run` sets parameters with one option; other programs have an option for each."""
+    from toolkit.chat.parameters import PARAMETERS
+    from toolkit.names import close_matches
+
+    known = {name: f"--set {name}=…" for name in PARAMETERS}
+    known |= {flag.lstrip("-"): flag for each in command.params for flag in each.opts}
+    name = unknown.lstrip("-").replace("-", "_")
+    begin = [each for each in known if each.startswith(name[:_BEGINNING])]
+    near = close_matches(name, begin, cutoff=0.4) or close_matches(name, known, cutoff=0.5)
+    return f"did you mean {known[near[0]]}?" if near else ""
 
 
 def _without_suggestions(text: str) -> tuple[str, str]:

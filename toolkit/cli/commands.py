@@ -1,8 +1,7 @@
 """The table of commands, and a Typer group that imports a command's module when it is run.
 
-A listing (`toolkit --help`, completion of names) reads only the table; `toolkit verify` imports
-what verify needs and nothing of the other commands. A test compares the sentences here with the
-commands' own help texts.
+A listing (`toolkit --help`, completion of names) reads only the table, and `toolkit verify` imports
+only its own module. A test compares the sentences here with the commands' own help texts.
 """
 
 import os
@@ -121,8 +120,8 @@ def is_completing() -> bool:
 
 
 def keep_texts(command: Any) -> None:
-    """Leaves the values of options as texts: a shell that completes one needs no other checked,
-    and typer would import pydantic to convert them (0.07 s of CPU)."""
+    """Leaves the values of options as texts. Completion does not need their values, and typer would
+    import pydantic to convert them (0.07 s of CPU)."""
     for parameter in (*command.params, command.get_help_option(typer.Context(command, **SETTINGS))):
         parameter.process_value = lambda _context, value: value
     for each in getattr(command, "commands", {}).values():
@@ -130,7 +129,7 @@ def keep_texts(command: Any) -> None:
 
 
 def drop_flag_values(command: Any) -> None:
-    """Also for all sub-commands."""
+    """Shows flags without a value in the help of `command` and its sub-commands."""
     context = typer.Context(command, **SETTINGS)
     for option in [*command.params, command.get_help_option(context)]:
         if getattr(option, "is_flag", False):

@@ -1,6 +1,6 @@
-"""Values that a shell completes: names of models and targets.
+"""Completes names of models and targets in a shell.
 
-Reads files only, so that a Tab never waits for a service; it imports neither psutil nor gRPC.
+It only reads files, so that Tab never waits for a service, and does not import psutil or gRPC.
 """
 
 import json
@@ -22,7 +22,7 @@ def complete_models(incomplete: str) -> list[str]:
 
 
 def complete_runnable(incomplete: str) -> list[str]:
-    """The same, and the names of `toolkit list-available`."""
+    """Like `complete_models`, with the names of `toolkit list-available`."""
     from toolkit.catalogue import catalogue
 
     known = [name for name in catalogue() if name.startswith(incomplete)]

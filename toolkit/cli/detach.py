@@ -1,4 +1,4 @@
-"""`toolkit serve --detach`: the same command line again, in the background."""
+"""`toolkit serve --detach`: runs the same command line in the background."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Which device `toolkit serve` computes on, and where each model goes."""
+"""Chooses the device of `toolkit serve` (CPU or CUDA), and the GPUs of each model."""
 
 from collections.abc import Callable
 from enum import StrEnum

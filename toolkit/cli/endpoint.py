@@ -1,4 +1,4 @@
-"""Which running Triton a command talks to: the options for it, and the connection."""
+"""Connects a command to a running Triton, and declares the options for it."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -54,7 +54,7 @@ class Endpoint:
 
     @contextmanager
     def control(self, timeout_s: float = 600.0) -> Iterator["Control"]:
-        """Its control calls. Raises ServeError when it cannot be found."""
+        """The control calls of that Triton. Raises ServeError when it cannot be found."""
         from toolkit.serve.connection import Key, connected
         from toolkit.serve.control import Control
         from toolkit.serve.record import find_service
@@ -71,7 +71,7 @@ class Endpoint:
             yield Control(api, repository, timeout_s)
 
     def activity(self) -> "dict[str, Activity]":
-        """What its models do, as the gateway beside it says; empty for any other Triton."""
+        """The activity of its models from the gateway beside it; empty for any other Triton."""
         from toolkit.serve.activity import activity_of
         from toolkit.serve.record import find_service
 
@@ -103,7 +103,7 @@ class Change(OneModel):
     ] = 600.0
 
     def run(self, work: Callable[["Control", Progress], _Result]) -> _Result:
-        """Does `work` on that Triton and shows its progress."""
+        """Runs `work` on that Triton and shows its progress."""
         with self.control(self.timeout_s) as control, console_progress() as progress:
             return work(control, progress)
 

@@ -1,10 +1,10 @@
-"""Ctrl-C, SIGTERM and a closed terminal: they end a command as an exception, so that it removes
-what is half-made.
+"""Turns Ctrl-C, SIGTERM and a closed terminal into exceptions, so that a command removes
+incomplete results.
 
 While a module is imported, C code turns the interruption into an error of its own: numpy prints a
 traceback and raises ImportError. So what such an error prints is dropped, and
-`is_import_interrupted` tells that it was the cause. A callback of importlib's locks ignores the
-interruption; then it is repeated.
+`is_import_interrupted` reports that the interruption was the cause. A callback of importlib's locks
+ignores the interruption; then it is repeated.
 """
 
 import contextlib
@@ -37,8 +37,8 @@ def watch_interrupts() -> None:
 def end_interrupted() -> NoReturn:
     """Ends the process with 128 and the signal's number.
 
-    Python would first take apart what was imported: with torch that took 2 to 4 seconds on a busy
-    machine. What is half-made was removed on the way here.
+    A regular exit of Python frees imported modules, which took 2 to 4 seconds with torch on a busy
+    machine. Incomplete results were removed before.
     """
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
@@ -47,7 +47,7 @@ def end_interrupted() -> NoReturn:
 
 
 def is_import_interrupted() -> bool:
-    """Whether Ctrl-C was pressed during an import: an error is then no more than its effect."""
+    """Whether Ctrl-C was pressed during an import; an error is then only a consequence of it."""
     return _interrupted
 
 

@@ -1,4 +1,4 @@
-"""`toolkit logs`: what a service, its gateway, Triton and its models have logged."""
+"""`toolkit logs`: prints the logs of a service, its gateway, Triton and its models."""
 
 import re
 import time

@@ -92,7 +92,7 @@ def check_triton(text: str | None) -> str | None:
 
 
 def machine_of(context: typer.Context) -> "Machine":
-    """The machine that a command examines: this one, or what a test describes."""
+    """The machine that a command examines: this one, or one described by a test."""
     from toolkit.machine import LocalMachine
 
     return LocalMachine() if context.obj is None else context.obj

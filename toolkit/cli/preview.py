@@ -1,4 +1,4 @@
-"""Prints what `toolkit build-repo --dry-run` found out: for people, or as JSON."""
+"""Prints the result of `toolkit build-repo --dry-run`, as text or JSON."""
 
 from dataclasses import asdict
 

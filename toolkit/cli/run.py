@@ -22,7 +22,7 @@ def run(options: Options) -> None:
     If no service has the model, one is started in the background and stays; `toolkit stop` ends it.
     An embedding model prints its vector, a rerank model scores the lines of standard input, an
     image model writes a file for each prompt. In a pipe standard output gets only the answer. Exit
-    status: 0 answered, 1 an error, 2 wrong use, 130 Ctrl-C.
+    status: 0 answered, 1 an error, 2 wrong use, 130 Ctrl-C, 143 SIGTERM.
 
     Examples:
 

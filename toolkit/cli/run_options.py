@@ -1,6 +1,6 @@
 """The command line of `toolkit run`, and which of its options belong together.
 
-What is checked here needs no service. `check_kind` refuses options that the model would ignore.
+These checks do not need a service. `check_kind` refuses options that the model would ignore.
 """
 
 import re
@@ -96,7 +96,7 @@ class Options:
 
 
 def read_pairs(options: Options) -> list[tuple[str, str]]:
-    """What `--set` says. Raises UsageError for names that are not known."""
+    """The parameters of `--set`. Raises UsageError for unknown names."""
     from toolkit.chat.parameters import IMAGE_PARAMETERS, PARAMETERS, read_parameter
 
     pairs = []

@@ -1,4 +1,4 @@
-"""Builds the repository of one model that was named by its source, and says what it chose."""
+"""Builds the repository of one model that is named by its source, and prints what it chose."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def plan_single(text: str, context_length: int | None = None) -> "Single":
-    """What a text names, as it will be served. Raises SourceError for what cannot be served."""
+    """The model that a text names, as it will be served. Raises SourceError if it cannot be."""
     from toolkit.single.entry import plan
     from toolkit.single.source import read_source
 

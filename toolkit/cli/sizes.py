@@ -1,4 +1,4 @@
-"""Sizes and ages as people read them: three digits and a unit."""
+"""Formats sizes, ages and durations for people: three digits and a unit."""
 
 _UNITS = (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10))
 _TIMES = (("weeks", 604800), ("days", 86400), ("h", 3600), ("min", 60))

@@ -1,4 +1,4 @@
-"""Standard streams that every command can use: closed ones, and encodings without `→` or `✓`."""
+"""Repairs standard streams that are closed, or whose encoding lacks characters such as `→`."""
 
 import io
 import os
@@ -6,9 +6,9 @@ import sys
 
 
 def prepare_streams() -> None:
-    """Opens what the caller closed (`>&-`), and lets each character be printed.
+    """Opens streams that the caller closed (`>&-`), and makes all characters printable.
 
-    What an encoding lacks is printed as an escape, as Python does on standard error.
+    A character that the encoding lacks is printed as an escape, as Python does on standard error.
     """
     # in the order of their numbers: an opened file gets the lowest that is free
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):

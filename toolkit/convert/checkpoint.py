@@ -1,7 +1,7 @@
-"""A Hugging Face language model directory → the same files, checked, where the steps expect them.
+"""Checks the files of a Hugging Face language model, and places them where the steps expect them.
 
-Only safetensors: a pickle runs code when it is loaded. Needs no library but this package; with
-transformers the names and shapes of all tensors are checked, too.
+Only safetensors are accepted: a pickle runs code when it is loaded. If transformers is installed,
+the names and shapes of all tensors are checked, too.
 """
 
 import json
@@ -130,7 +130,7 @@ def check_files(folder: Path) -> dict[str, Any]:
 
 
 def positions(config: dict[str, Any]) -> int | None:
-    """How many tokens a language model's config says that it knows; None when it does not say."""
+    """The maximum context in tokens from a language model's config; None if unknown."""
     # models that see images keep the language model's settings apart
     text = config.get("text_config") or config
     limits = (text.get(name) for name in _MOST_TOKENS)
@@ -147,7 +147,7 @@ def _context_length(config: dict[str, Any]) -> int:
 
 
 def cache_bytes_per_token(config: dict[str, Any]) -> int:
-    """Keys and values of one token in all layers, 2 bytes a number. Raises ConvertError."""
+    """Bytes of a token's keys and values in all layers, 2 bytes a number. Raises ConvertError."""
     text = config.get("text_config") or config
     heads = _size(text, "num_attention_heads", "n_head")
     kept = text.get("num_key_value_heads") or heads

@@ -1,7 +1,7 @@
-"""Whether a directory has all weights of the model that its config.json describes, by their names.
+"""Checks by name that a directory has all weights of the model that its config.json describes.
 
-For copies, which load nothing. Without transformers only files and index are compared; a model that
-transformers does not know (engines know more) is taken as it is.
+Used for copies, which do not load the weights. Without transformers only files and index are
+compared. A model that transformers does not know is not checked: engines support more models.
 """
 
 import json

@@ -1,8 +1,8 @@
-"""A Hugging Face language model → an ONNX decoder with its cache, for onnxruntime-genai.
+"""Converts a Hugging Face language model to an ONNX decoder with a cache, for onnxruntime-genai.
 
 onnxruntime-genai's model builder writes it, in a process of its own: the builder adds folders to
 `sys.path` and modules named `builders` and `quantization` to the process that imports it.
-Invariant: what is kept answers like its source, in one pass and token by token through its cache.
+Invariant: a kept result computes what its source computes, in one pass and through its cache.
 """
 
 import subprocess

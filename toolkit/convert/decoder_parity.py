@@ -1,9 +1,9 @@
-"""Does an ONNX decoder compute what its source does, with and without its cache?
+"""Compares an ONNX decoder with its source, with and without the cache.
 
-An INT4 graph is held to its source with the same rounded matrices, as strictly as an FP32 graph,
-while its activations are not rounded; what rounding costs is measured apart from that.
-The graph's attention counts a row's tokens and takes them for the first ones, so rows of unequal
-length are padded on the right; their next tokens then overwrite the padding in the cache.
+An INT4 graph is compared with a source that has the same rounded matrices, with the tolerance of an
+FP32 graph and without rounding activations; the cost of rounding is measured separately. The
+graph's attention counts a row's tokens and uses the first ones, so rows of unequal length are
+padded on the right; their next tokens then overwrite the padding in the cache.
 """
 
 import json

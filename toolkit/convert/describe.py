@@ -1,4 +1,4 @@
-"""What people ask of a language model's weights: family, parameters, bytes, quantization.
+"""Reads family, parameters, bytes and quantization of a language model's weights.
 
 Reads config.json and the headers of the safetensors files; never a tensor.
 """
@@ -17,7 +17,7 @@ _MOST_HEADER_BYTES = 100_000_000  # the format's own bound
 
 
 def describe(weights: Path) -> Details:
-    """Of a Hugging Face directory. Tied tensors count once, as they are stored.
+    """Describes a Hugging Face directory. Tied tensors count once, as they are stored.
 
     Raises ConvertError for a file that is cut short.
     """

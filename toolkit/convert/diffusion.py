@@ -1,6 +1,6 @@
-"""A Stable-Diffusion-shaped diffusers directory → three ONNX graphs, tokenizer and scheduler.
+"""Converts a Stable-Diffusion-shaped pipeline to three ONNX graphs, tokenizer and scheduler.
 
-Each part is exported alone in float32 and compared alone, also with sizes it was not exported with.
+Each part is exported and compared separately in float32, also at sizes other than the exported one.
 """
 
 import json

@@ -1,8 +1,8 @@
-"""What Stable Diffusion XL does otherwise, folded into graphs of the same inputs and outputs.
+"""The graphs of Stable Diffusion XL, with the same inputs and outputs as those of Stable Diffusion.
 
 Its second text encoder and the pooled state are part of the text encoder's graph, image sizes part
 of the denoiser's: `embeddings` has one row more, the pooled state padded with zeros to a row's
-width. So what serves pipelines need not know of it.
+width. So serving a pipeline does not depend on its version.
 """
 
 from typing import Any
@@ -73,7 +73,7 @@ class Denoiser(torch.nn.Module):
 
 
 def check(first: Any, second: Any, tokenizers: tuple[Any, Any], unet: Any) -> None:
-    """Raises ConvertError for what the graphs above would compute wrongly."""
+    """Raises ConvertError for a pipeline that these graphs would compute wrongly."""
     wrong = []
     if tokenizers[0].get_vocab() != tokenizers[1].get_vocab():
         wrong.append("its two tokenizers differ")

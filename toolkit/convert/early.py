@@ -1,7 +1,7 @@
-"""What a conversion would refuse, read from a source without converting it: in milliseconds.
+"""Finds what a conversion would refuse within milliseconds, without converting the source.
 
-It reads file names, JSON and the metadata of GGUF files. It finds less than the conversion does,
-and nothing that the conversion would accept.
+It reads file names, JSON and the metadata of GGUF files. It finds fewer errors than the conversion,
+and never refuses what the conversion would accept.
 """
 
 from collections.abc import Callable, Mapping

@@ -1,4 +1,4 @@
-"""A sentence-transformers directory → one ONNX graph: tokens in, vectors out.
+"""Converts a sentence-transformers directory to one ONNX graph: tokens in, vectors out.
 
 The graph holds pooling, and L2 normalization where the source normalizes. Only
 `torch.onnx.export(dynamo=True)` is used: the older exporter wrote MiniLM without an error and with

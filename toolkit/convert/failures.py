@@ -1,7 +1,7 @@
-"""What libraries raise about a user's model → a ConvertError that names the model and the step.
+"""Converts exceptions of libraries to a ConvertError that names the model and the step.
 
-Libraries raise anything: KeyError for a config field, AssertionError for a size. The library's own
-words are kept in the message, its traceback as the cause (`toolkit --debug` shows it).
+Libraries raise any exception: KeyError for a config field, AssertionError for a size. The message
+contains the library's text, and its traceback is the cause (`toolkit --debug` shows it).
 """
 
 import errno
@@ -22,7 +22,7 @@ def refusing(
     kind: type[ToolkitError] = ConvertError,
     through: tuple[type[Exception], ...] = (),
 ) -> Iterator[None]:
-    """Turns any error inside into `kind`: `what: the library's words`.
+    """Turns any error inside into `kind` with the message `what: the library's text`.
 
     The toolkit's own errors, those of `through` and a full disk pass unchanged: the last is not
     the model's fault, and who writes knows the destination.
@@ -41,7 +41,7 @@ def refusing(
 
 
 def describe(error: Exception) -> str:
-    """An error in one line: its type too where its text says little."""
+    """An error in one line, with its type if its text is short."""
     text = " ".join(str(error).split())
     if type(error).__name__.endswith("FieldValidationError"):  # transformers', about config.json
         return f"config.json: {text[max(text.find('Field '), 0) :][:_MOST_LETTERS]}"

@@ -1,8 +1,8 @@
-"""A GGUF file, split or whole → a Hugging Face directory in bfloat16 that vLLM loads.
+"""Converts a GGUF file, split or whole, to a Hugging Face directory in bfloat16 for vLLM.
 
-Transformers reads and dequantizes the tensors. Invariant: every written tensor is bit for bit what
-gguf's own reader has for it, rounded to bfloat16; no tensor of either side is left over; and the
-written model answers like the source.
+Transformers reads and dequantizes the tensors. Invariant: every written tensor is bit for bit the
+value of gguf's own reader, rounded to bfloat16; both sides have the same tensors; and the written
+model computes what the source computes.
 """
 
 from pathlib import Path
@@ -121,7 +121,7 @@ def _save(
 
 
 def compare_tensors(source: Gguf, weights: Path, config: Any) -> None:
-    """Each written tensor against gguf's own reading of the source, and each of the source's.
+    """Compares the written tensors and the source's with gguf's own reading of the source.
 
     Raises ConvertError.
     """

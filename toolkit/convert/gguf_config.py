@@ -1,7 +1,7 @@
-"""A GGUF file's metadata → the model's config, with what transformers' own reader leaves out.
+"""Converts a GGUF file's metadata to the model's config, with fields that transformers ignores.
 
-That reader skips what it has no name for, so a model would answer differently without a word.
-Invariant: metadata that decides answers is either in the config or refused by name.
+Transformers' reader skips metadata that it does not know, so a model could answer differently
+without an error. Invariant: metadata that affects answers is in the config or refused by name.
 """
 
 import math
@@ -115,7 +115,7 @@ def read_gguf_config(source: Gguf, whole: Any) -> Any:
 
 
 def refuse_settings(name: str, expected: Any, actual: Any, architecture: str) -> None:
-    """Raises ConvertError for settings that a GGUF file does not give back as they were."""
+    """Raises ConvertError for settings that a GGUF file cannot represent."""
     lost = []
     default = type(expected)().to_dict()
     ours, theirs = _effective(expected), _effective(actual)

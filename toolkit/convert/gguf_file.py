@@ -1,6 +1,6 @@
-"""A GGUF file, split or whole: its metadata and all of its tensors, read without transformers.
+"""Reads metadata and tensors of a GGUF file, split or whole, without transformers.
 
-Invariant: a split file is read as a whole or refused with the names of the parts that are missing.
+Invariant: a split file is read completely, or refused with the names of the missing parts.
 """
 
 from collections.abc import Iterator

@@ -1,7 +1,7 @@
-"""What GGUF changes about a tensor: its name, the order of rows, a shift. And back, to compare.
+"""Reverts what GGUF changes in a tensor (its name, the order of rows, a shift), to compare tensors.
 
-Written after llama.cpp's converter, apart from transformers' reader, so that one can be held
-against the other. Only architectures whose layout is written down here are converted.
+It follows llama.cpp's converter and is independent of transformers' reader, so that the two can be
+compared. Only architectures whose layout is defined here are converted.
 """
 
 import re

@@ -1,8 +1,7 @@
-"""SentencePiece tokenizers as GGUF holds them (`tokenizer.ggml.model` llama) → a fast tokenizer.
+"""Converts SentencePiece tokenizers of GGUF (`tokenizer.ggml.model` llama) to fast tokenizers.
 
-The format has pieces, scores and types, no merges: two neighbours merge when together they are a
-piece, the best score first. Text after a special token begins with a space, as llama.cpp has it,
-whose format this is.
+The format has pieces, scores and types, but no merges: two neighbours merge if they form a piece,
+the best score first. As in llama.cpp, text after a special token begins with a space.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""The tokenizer inside a GGUF file → tokenizer.json, as the model's authors had it.
+"""Converts the tokenizer in a GGUF file to the tokenizer.json of the model's authors.
 
 Transformers' own reader takes the beginning of text for its end, drops it, splits added tokens and
 loses how words are cut before merging, so both kinds are built here from the metadata: byte-level
@@ -182,7 +182,7 @@ def _template(metadata: Mapping[str, Any]) -> Any:
 
 
 def splitter(style: str, name: str) -> Any:
-    """How text is cut before merging, by the name that GGUF writers gave it."""
+    """The pre-tokenizer that GGUF writers call `name`."""
     match style:
         case "default" | "gpt-2":
             return pre.ByteLevel(add_prefix_space=False)

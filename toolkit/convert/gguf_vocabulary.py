@@ -1,7 +1,7 @@
-"""A byte-level BPE tokenizer → GGUF's metadata, when the format can hold it.
+"""Converts a byte-level BPE tokenizer to GGUF's metadata, if the format can represent it.
 
-Invariant: what llama.cpp would read otherwise than the source is refused by name. tokenizer.json
-itself is written too, for readers that know its key.
+Invariant: a tokenizer that llama.cpp would read differently is refused by name. tokenizer.json
+itself is written, too, for readers that use it.
 """
 
 import json

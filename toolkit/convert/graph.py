@@ -1,4 +1,4 @@
-"""torch module → ONNX file, and back to numbers: the two calls that every conversion makes.
+"""Exports a torch module to an ONNX file, and runs the file: the two calls of every conversion.
 
 Opset 18 through torch's dynamo exporter, named dynamic axes, weights inside the file unless they
 are too large for it.

@@ -24,7 +24,7 @@ def keep_converted(chosen: Conversion, fetched: Fetched, progress: Progress) -> 
 
 
 def converted_place(chosen: Conversion, digest: str) -> Path:
-    """Where the result of `chosen` for a source of this digest is, or would be."""
+    """The cache folder of `chosen` for a source of this digest; it may not exist."""
     return home() / "weights" / text_digest(key_of(chosen, digest))[:32]
 
 
@@ -36,7 +36,7 @@ def _convert(chosen: Conversion, source: Path, scratch: Path, progress: Progress
 
 
 def open_to_all(folder: Path) -> None:
-    """safetensors writes 0600, and Triton may run as another user."""
+    """Makes files readable for all: safetensors writes mode 0600; Triton may be another user."""
     for path in folder.rglob("*"):
         if path.is_file():
             path.chmod(0o644)

@@ -1,4 +1,4 @@
-"""Searching how many tokens a model takes, and texts that are just that long. Pure."""
+"""Searches the maximum number of tokens of a model, and makes texts of that length. Pure."""
 
 from collections.abc import Callable
 from itertools import cycle, islice

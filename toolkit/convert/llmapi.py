@@ -42,7 +42,7 @@ def write_repository(place: Path, config: dict[str, Any]) -> None:
 
 
 def command(place: Path) -> str:
-    """What serves the directory, on a host with a GPU."""
+    """The command that serves the directory on a host with a GPU."""
     mount = shlex.quote(f"{place.absolute()}:/model")
     return (
         f"docker run --rm --gpus all --network host --shm-size=2g -v {mount} "

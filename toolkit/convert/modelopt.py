@@ -1,4 +1,4 @@
-"""ModelOpt's quantization of a Hugging Face language model, and whether what it wrote is right.
+"""Quantizes a Hugging Face language model with ModelOpt, and checks the written files.
 
 Invariant: every written matrix was multiplied out again and compared with its source, and next
 tokens of the written model were compared twice: as written, which measures what rounding costs, and

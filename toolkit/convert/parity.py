@@ -1,6 +1,6 @@
-"""Is what came out of a conversion what went in? Numbers against numbers, with a stated limit.
+"""Compares the numbers of a conversion's result with those of its source, within a stated limit.
 
-Texts are ordinary sentences of several lengths and scripts, so padding and rare tokens count.
+Texts are ordinary sentences of several lengths and scripts, which include padding and rare tokens.
 """
 
 from collections.abc import Iterator

@@ -1,8 +1,8 @@
-"""A directory of PyTorch pickles → the same tensors as safetensors.
+"""Converts a directory of PyTorch pickles to safetensors.
 
-Pickles can run code; here they are only ever loaded weights-only, which can make tensors and
-nothing else. Invariant: every tensor that is written was read again and is the same bit for bit,
-and what a config.json beside the pickles asks for is there.
+Pickles can run code, so they are always loaded with `weights_only`, which can only create tensors.
+Invariant: every written tensor was read again and is the same bit for bit, and the tensors that a
+config.json beside the pickles describes are complete.
 """
 
 import pickle
@@ -31,7 +31,7 @@ _MAIN = "pytorch_model.bin"
 
 
 def pickles(folder: Path) -> list[Path]:
-    """The files that hold weights, in order; a file stands for itself.
+    """The files that contain weights, in order; for a file, that file.
 
     Where there is an index, those that it names; `pytorch_model.bin` alone where that is there.
     Raises ConvertError for files that the index names and the directory lacks.

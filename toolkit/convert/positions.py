@@ -1,7 +1,7 @@
-"""How many tokens an encoder takes.
+"""Finds the maximum number of tokens of an encoder.
 
-A table of positions ends: RoBERTa and its kin number positions from the padding token's id on, so
-130 positions are 128 tokens. Invariant: the limit is one that the source itself has computed.
+RoBERTa and related models number positions from the padding token's id on, so 130 positions are
+128 tokens. Invariant: the source itself has computed a text of that length.
 """
 
 from typing import Any

@@ -1,6 +1,6 @@
-"""Keeps libraries that talk while they work from talking to the user.
+"""Hides the output of libraries from the user.
 
-What they say is kept and handed over when the work fails, because then it may be the reason.
+The output is kept, and reported if the work fails, because it may contain the reason.
 """
 
 import contextlib

@@ -20,7 +20,7 @@ Convert = Callable[[Path, Path, Progress], Facts]
 
 
 def key_of(conversion: Conversion, digest: str) -> str:
-    """What the result is made from, as one line. Raises MissingExtra."""
+    """The key of a result: everything it is made from, as one line. Raises MissingExtra."""
     try:
         libraries = {name: version(name) for name in conversion.libraries}
     except PackageNotFoundError as error:
@@ -29,7 +29,7 @@ def key_of(conversion: Conversion, digest: str) -> str:
 
 
 def load(conversion: Conversion) -> Convert:
-    """The function itself: (source, empty folder, progress) → facts. Raises MissingExtra."""
+    """The conversion's function: (source, empty folder, progress) → facts. Raises MissingExtra."""
     try:
         with quiet():
             module = import_module(conversion.module)

@@ -1,4 +1,4 @@
-"""A cross-encoder directory → one ONNX graph: tokens of a pair in, one score between 0 and 1 out.
+"""Converts a cross-encoder to one ONNX graph: tokens of a pair in, a score between 0 and 1 out.
 
 The score is the sigmoid of the model's only logit, whatever activation its authors used for
 training, so that scores of different models are on one scale and their order stays. Exported and

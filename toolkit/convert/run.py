@@ -1,7 +1,7 @@
-"""`toolkit convert` as a function: which conversion a source and a goal need, and its record.
+"""`toolkit convert` as a function: chooses and runs the conversion, and writes its record.
 
-Invariant: the output is complete and within its stated tolerances, or not there, unless it was
-forced; `conversion.json` beside it says which.
+Invariant: the output is complete and within its stated tolerances, or does not exist. With `force`
+it may exceed them; `conversion.json` beside it records the differences.
 """
 
 import json

@@ -1,7 +1,7 @@
-"""The head of a safetensors file: which tensors it holds, and whether it is whole.
+"""Reads the header of a safetensors file: its tensors, and whether the file is complete.
 
-Reads a few kilobytes and no library, so a truncated download, a missing shard or an index that
-disagrees with its shards is refused before anything is loaded.
+It reads a few kilobytes without a library, so a truncated download, a missing shard or an index
+that differs from its shards is refused before anything is loaded.
 """
 
 import json
@@ -102,7 +102,7 @@ def index_name(stem: str = MODEL) -> str:
 
 
 def listed(names: list[str], most: int = 5) -> str:
-    """The first few names, and how many more there are."""
+    """The first few names, and the number of further ones."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return f"{', '.join(names[:most])}{more}"
 

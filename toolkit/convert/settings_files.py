@@ -1,4 +1,4 @@
-"""The JSON files beside a model's weights. Libraries read them, and do not say which is wrong."""
+"""Checks the JSON files beside a model's weights; libraries do not name an invalid file."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What several conversions hand to more than one step: the tokenizer beside the weights."""
+"""Shares files between steps: the tokenizer beside the weights."""
 
 import os
 import shutil

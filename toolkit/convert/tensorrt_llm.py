@@ -1,8 +1,8 @@
-"""A Hugging Face language model → what TensorRT-LLM's Triton backend serves, and how to serve it.
+"""Converts a Hugging Face language model to files for TensorRT-LLM's Triton backend.
 
 The current release loads Hugging Face and ModelOpt directories itself: there is no engine to build.
-Invariant: nothing here claims to have run. Only NVIDIA's container has TensorRT-LLM, so its command
-is written down and the result says `"executed": false`.
+Nothing is executed here: only NVIDIA's container has TensorRT-LLM. So the result contains the
+command to run, and `"executed": false`.
 """
 
 import filecmp

@@ -1,8 +1,8 @@
-"""A Hugging Face language model → one GGUF file, for a named list of architectures.
+"""Converts a Hugging Face language model to one GGUF file, for a list of architectures.
 
 Each architecture has its own mapping, so one that is not listed is refused rather than guessed.
-Invariant: each tensor of what is kept was read again by gguf's own reader and is the source's; the
-file was loaded again through transformers and answers like its source.
+Invariant: gguf's own reader has read each written tensor again and it equals the source's;
+transformers has loaded the file again and computes what the source computes.
 """
 
 from dataclasses import dataclass

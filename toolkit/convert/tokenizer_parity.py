@@ -1,4 +1,4 @@
-"""Do two tokenizers give the same token ids? Asked with texts that tell tokenizers apart.
+"""Compares the token ids of two tokenizers, with texts that distinguish tokenizers.
 
 Every added token appears alone, at both ends, between words, with spaces around it and inside a
 word; the rest are spaces, emoji, joined and decomposed letters, digits, code and other scripts.
@@ -37,7 +37,7 @@ _MOST_ADDED = 64
 
 
 def corpus(added: Sequence[str]) -> Iterator[str]:
-    """Texts in which tokenizers with the tokens `added` differ, if they differ."""
+    """Texts for which tokenizers with the tokens `added` give different ids, if they differ."""
     yield from _TEXTS
     yield from added
     step = max(1, len(added) // _MOST_ADDED)

@@ -1,7 +1,7 @@
-"""A user's own model → the same files, one folder per version.
+"""Copies a user's own model, one folder per version.
 
-`versions/<number>/model.py` and the files next to it. Runs nothing of it; whether it is a
-model of the Python backend is for `toolkit verify` to say, with lines.
+It copies `versions/<number>/model.py` and the files next to it, and does not run them. `toolkit
+verify` checks whether it is a model of the Python backend.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""Does a language model attend to its last tokens only? Formats that cannot say so refuse it."""
+"""Refuses language models with a sliding window, for formats that cannot represent one."""
 
 from typing import Any
 

@@ -11,7 +11,7 @@ from toolkit.machine import Machine
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What is to be served: the `target`, the gateway's address, and the folders."""
+    """What to check for: the `target`, the gateway's address, and the folders."""
 
     target: str = "embedded"
     address: str = "127.0.0.1"

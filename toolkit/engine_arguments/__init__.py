@@ -1,4 +1,4 @@
-"""What each vLLM version's engine takes and loads: one JSON file per version, beside this module.
+"""The arguments and architectures of each vLLM version: one JSON file per version in this folder.
 
 The files are written by `toolkit.engine_arguments.collect` from vLLM's own source and never by
 hand. It does not know about targets; `toolkit.targets` says which release carries which version.
@@ -49,7 +49,7 @@ class Engine:
 
 @cache
 def engine(version: str) -> Engine:
-    """What is known of that version. Raises FileNotFoundError if it has not been collected."""
+    """The facts about a version. Raises FileNotFoundError if it has not been collected."""
     text = resources.files(__name__).joinpath(f"vllm-{version}.json").read_text(encoding="utf-8")
     about = json.loads(text)
     return Engine(
@@ -76,7 +76,7 @@ def engine_arguments(version: str) -> Mapping[str, Declared]:
 
 
 def collected() -> dict[str, str]:
-    """Every version there is a file for → where its arguments were read."""
+    """Each version that has a file → where its arguments were read."""
     found = {}
     for file in resources.files(__name__).iterdir():
         if file.name.startswith("vllm-") and file.name.endswith(".json"):

@@ -1,4 +1,4 @@
-"""Values whose type fits and whose content vLLM refuses in code when the engine starts.
+"""Finds values of the right type whose content vLLM refuses when the engine starts.
 
 Names of sampling parameters, custom operations, connectors, buckets, classes to import, versions.
 It follows vLLM 0.32; the names come from the version's own file.
@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
 
 from toolkit.engine_arguments import Engine
-from toolkit.engine_arguments.values import Misfit, number_misfit
+from toolkit.engine_arguments.values import Misfit, names_of, number_misfit
 from toolkit.names import nearest, shown
 
 _SAMPLING = {
@@ -65,6 +65,31 @@ def _custom_ops(value: object, _: Engine) -> Iterator[Misfit]:
         yield place, "has both all and none, or one of them twice", "omit one of them"
 
 
+def _passes(value: object, _: Engine) -> Iterator[Misfit]:
+    """vLLM imports `a.b.f` and then looks for `f` in `a`."""
+    place = ("compilation_config", "inductor_passes")
+    for name, path in _items(value.get(place[1]) if isinstance(value, Mapping) else None):
+        if not isinstance(path, str):
+            continue  # its type is refused already
+        module, _dot, function = path.partition(".")
+        if not (module.isidentifier() and function.isidentifier()):
+            text = f"is {shown(path)}, which is not the path of a function in a top-level module"
+            yield (*place, name), text, "write `module.function`"
+
+
+def _compilation(value: object, engine: Engine) -> Iterator[Misfit]:
+    yield from _custom_ops(value, engine)
+    yield from _passes(value, engine)
+
+
+def _method(value: object, engine: Engine) -> Iterator[Misfit]:
+    """vLLM's type is any text, and its check is whether the name is registered."""
+    if isinstance(value, str) and "." in value:
+        known = names_of(engine.arguments["quantization"])
+        text = f"is {shown(value)}, which vLLM does not support"
+        yield ("quantization",), text, nearest(value, known)
+
+
 def _quantization(value: object, _: Engine) -> Iterator[Misfit]:
     if isinstance(value, Mapping) and not {"linear", "moe", "targets"} & value.keys():
         yield ("quantization_config",), "needs linear, moe or targets", "add one of them"
@@ -112,7 +137,8 @@ def _items(value: object) -> Iterator[tuple[str, object]]:
 
 _CHECKS: dict[str, Callable[[object, Engine], Iterator[Misfit]]] = {
     "override_generation_config": _generation,
-    "compilation_config": _custom_ops,
+    "compilation_config": _compilation,
+    "quantization": _method,
     "quantization_config": _quantization,
     "kv_transfer_config": _connector("kv_transfer_config", "kv"),
     "ec_transfer_config": _connector("ec_transfer_config", "ec"),

@@ -1,4 +1,4 @@
-"""How vLLM declares its engine's arguments: types with their choices, ranges, nested settings.
+"""Reads how vLLM declares its engine's arguments: types, choices, ranges, nested settings.
 
 Read from syntax trees. A type is written out as Python writes it, its aliases resolved: `int`,
 `None`, `Literal['auto', 'half']`, `list[str]`, a union with `|`, the name of a class of settings,
@@ -213,13 +213,13 @@ class Declarations:
         return validators_of(self._classes[name]) if name in self._classes else {}
 
     def validator_of(self, owner: str, field: str) -> Validator | None:
-        """What is done with a field; one that a class only passes on is checked in another."""
+        """The validator of a field; one that a class only passes on is checked in another class."""
         of_owner = self.validators(owner).get(field)
         passed_on = (self.validators(name).get(field) for name in self._classes)
         return of_owner or next((each for each in passed_on if each and field != "backend"), None)
 
     def checked(self, annotation: ast.expr, validator: Validator | None) -> str:
-        """The type of a field whose value a validator sees first."""
+        """The type of a field, widened by what its validator accepts."""
         if validator is None:
             return self.resolve(annotation)
         if validator.keys in self._classes and (keys := self._members(validator.keys, False)):
@@ -233,7 +233,7 @@ class Declarations:
         return {each: _declared(kind, {"ge": 0}) for each, kind in kinds.items()} | {"*": "Any"}
 
     def owner_of(self, field: str) -> str:
-        """The one class of settings with a range for that field; "" if it is not clear which."""
+        """The only class of settings with a range for that field; "" if there are several."""
         owners = [
             name
             for name, node in self._classes.items()
@@ -243,7 +243,7 @@ class Declarations:
         return owners[0] if len(owners) == 1 else ""
 
     def fields(self, name: str) -> dict[str, Declared]:
-        """Name → what is declared, of a class of settings."""
+        """The declared fields of a class of settings, by name."""
         node = self._classes.get(name)
         if node is None:
             return {}
@@ -265,11 +265,11 @@ class Declarations:
         return found
 
     def choices_of(self, alias: str) -> list[object]:
-        """The texts of an alias for choices; none if this version does not have it."""
+        """The choices of an alias; empty if this version does not have it."""
         return list(self._choices([ast.Name(alias)])) if alias in self._aliases else []
 
     def knows(self, name: str) -> bool:
-        """Whether there is a class of that name."""
+        """Whether a class of that name exists."""
         return name in self._classes
 
     def classes_of(self, declared: Iterable[Declared]) -> dict[str, dict[str, Declared]]:

@@ -1,4 +1,4 @@
-"""The names that vLLM registers, from syntax trees: parsers of replies, and architectures.
+"""Reads the names that vLLM registers from syntax trees: parsers of replies, and architectures.
 
 It does not know what the names are used for.
 """

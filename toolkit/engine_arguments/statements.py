@@ -1,4 +1,4 @@
-"""What single statements of vLLM's classes say: fields, ranges, validators, command line options.
+"""Reads single statements of vLLM's classes: fields, ranges, validators, command line options.
 
 Syntax trees in, names and numbers out. It does not know what a type means (`declarations`).
 """
@@ -43,7 +43,7 @@ def is_internal(default: ast.expr | None) -> bool:
 
 
 def removes_keys(node: ast.AST) -> bool:
-    """Whether a validator changes the mapping that it is given, so that fields are not enough."""
+    """Whether a validator changes its mapping, so that the declared fields are not sufficient."""
     stored = any(
         isinstance(each, ast.Subscript) and isinstance(each.ctx, ast.Store | ast.Del)
         for each in ast.walk(node)

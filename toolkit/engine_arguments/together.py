@@ -1,4 +1,4 @@
-"""Arguments that vLLM refuses together, as its config classes check them when the engine starts.
+"""Finds combinations of arguments that vLLM's config classes refuse when the engine starts.
 
 The rules follow `vllm/config/scheduler.py`, `parallel.py`, `lora.py` and `create_engine_config` of
 vLLM 0.32; older versions have the same ones for arguments that they know. Values of a wrong type
@@ -11,8 +11,7 @@ from toolkit.engine_arguments.values import Misfit
 
 
 def contradictions(arguments: Mapping[str, object], context_length: int) -> Iterator[Misfit]:
-    """Values that an engine does not start with; `arguments` include the defaults that are
-    known."""
+    """Values with which an engine does not start; `arguments` include the known defaults."""
     given = _Given(arguments)
     yield from _batches(given, context_length)
     yield from _more_than(given, "max_num_active_seqs", "max_num_seqs")
@@ -23,6 +22,7 @@ def contradictions(arguments: Mapping[str, object], context_length: int) -> Iter
     yield from _more_than(given, "offload_num_in_group", "offload_group_size")
     yield from _needs(given)
     yield from _cache(given, context_length)
+    yield from _ngrams(given)
     yield from _draft(given.inner("speculative_config"), given.is_set("speculative_config"))
     draft = given.inner("speculative_config")
     yield from (
@@ -80,6 +80,21 @@ def _cache(given: _Given, context_length: int) -> Iterator[Misfit]:
         least = -(-context_length // size)
         text = f"is {blocks}; blocks of {size} tokens do not hold context_length ({context_length})"
         yield ("num_gpu_blocks_override",), text, f"set it to {least} or more"
+
+
+def _ngrams(given: _Given) -> Iterator[Misfit]:
+    """As `EngramConfig` checks its settings; `cpu_offload` is on by default."""
+    ngrams = given.inner("engram_config")
+    shared, pages = ngrams.on("dp_shared_memory"), ngrams.on("use_thp")
+    for name, is_on in (("dp_shared_memory", shared), ("use_thp", pages)):
+        if is_on and ngrams.off("cpu_offload"):
+            fix = "omit `cpu_offload: false`, or omit it"
+            yield ("engram_config", name), "needs cpu_offload", fix
+    if shared and pages:
+        yield ("engram_config", "use_thp"), "excludes dp_shared_memory", "omit one of them"
+    if shared and (given.number("data_parallel_size") or 1) <= 1:
+        fix = "set data_parallel_size to 2 or more, or omit it"
+        yield ("engram_config", "dp_shared_memory"), "needs more than one replica", fix
 
 
 _WITHOUT_MODEL = {"ngram", "[ngram]", "ngram_gpu", "suffix", "extract_hidden_states", "mtp"} | {

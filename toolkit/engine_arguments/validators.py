@@ -1,7 +1,7 @@
-"""What vLLM's validators do with a value before its type is checked, from syntax trees.
+"""Reads from syntax trees what vLLM's validators do with a value before its type is checked.
 
-They unify spellings, let null pass, and take a text or a mapping for an object. It does not know
-what the types mean (`declarations`).
+Validators unify spellings, accept null, and convert a text or a mapping to an object. It does not
+know what the types mean (`declarations`).
 """
 
 import ast
@@ -55,7 +55,7 @@ class Validator:
 
 
 def validators_of(node: ast.ClassDef) -> dict[str, Validator]:
-    """Field → what the class's validators do with its value; `*` stands for every field."""
+    """The validator of each field of a class; `*` stands for every field."""
     found: dict[str, Validator] = {}
     for item in node.body:
         if not isinstance(item, ast.FunctionDef):

@@ -1,6 +1,6 @@
-"""Whether vLLM takes a value for an argument: type, choices, range, nested settings.
+"""Checks whether vLLM accepts a value for an argument: type, choices, range, nested settings.
 
-It reads the types that `declarations` writes. A type that it cannot judge takes every value.
+It reads the types that `declarations` writes. An unknown type accepts every value.
 """
 
 import ast
@@ -42,7 +42,7 @@ _BOUNDS = {
 
 
 def misfits(arguments: Mapping[str, object], engine: Engine) -> Iterator[Misfit]:
-    """Everything in `arguments` that this version of vLLM refuses on its own."""
+    """Every value in `arguments` that this version of vLLM refuses by itself."""
     for name, value in arguments.items():
         if name not in engine.arguments:
             text = f"vLLM {engine.version} has no such argument"
@@ -57,6 +57,12 @@ def number_misfit(value: object, bounds: Mapping[str, float], at: Path) -> Itera
         yield at, f"is {shown(value)}; it must be a number", None
     else:
         yield from _out_of_range(value, bounds, at)
+
+
+def names_of(declared: Declared) -> list[Any]:
+    """The choices of a type, without what else it takes."""
+    kind = declared if isinstance(declared, str) else str(declared["type"])
+    return [choice for part in _parsed(kind) for choice in _choices(part)]
 
 
 def _check(value: object, declared: Declared, at: Path, engine: Engine) -> Iterator[Misfit]:

@@ -37,7 +37,7 @@ class Image(Strict):
 
 
 class Contract(Strict):
-    """What the gateway learns of a user's own model."""
+    """What the gateway needs to know about a user's own model."""
 
     kind: InterfaceName = Field(description="The kind of model that clients see.")
     capabilities: Many[Capability] | None = Field(

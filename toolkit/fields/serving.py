@@ -76,7 +76,7 @@ class Batching(Strict):
 
 
 class Priority(Strict):
-    """Levels of importance in a model's queue; a request names its own in Triton's `priority`."""
+    """Priority levels of a model's queue; a request sets its level in Triton's `priority`."""
 
     levels: int = Field(ge=2, le=64, description="Number of levels; 1 has the highest priority.")
     default: int | None = Field(

@@ -1,4 +1,4 @@
-"""`toolkit fit`: does a spec fit a machine? Memory, KV cache, threads, placement, remedies.
+"""`toolkit fit`: estimates whether a spec fits a machine: memory, KV cache, threads, placement.
 
 Reads configs and headers of weights, never the weights themselves; starts nothing.
 """

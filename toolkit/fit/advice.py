@@ -1,6 +1,6 @@
-"""What would make a model fit: other numbers, a shorter context, fewer sequences, more GPUs.
+"""Finds changes that make a model fit: another number type, a shorter context, more GPUs.
 
-Each proposal has been tried with the same arithmetic that refused the model.
+Each proposal is checked with the same arithmetic as the estimate.
 """
 
 from collections.abc import Callable, Iterator
@@ -100,7 +100,7 @@ def _most(holds: Callable[[int], bool], top: int) -> int:
 
 
 def more_devices(demand: Demand, room: Room) -> str | None:
-    """How many more GPUs of the kind that is there would do, with nothing else changed."""
+    """How many more GPUs of the present kind suffice, with nothing else changed."""
     if not room.devices:
         return None
     kind = max(room.devices, key=lambda device: device.memory_bytes)

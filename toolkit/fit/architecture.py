@@ -1,7 +1,7 @@
-"""A language model's config.json → the numbers that size it: layers, heads, windows, latents.
+"""Reads the sizes of a language model from its config.json: layers, heads, windows, latents.
 
-Knows grouped-query and multi-query attention, sliding windows, multi-head latent attention (MLA),
-mixtures of experts, and layers without a cache. Pure: nothing is read from a disk.
+Supports grouped-query and multi-query attention, sliding windows, multi-head latent attention
+(MLA), mixtures of experts, and layers without a cache. Pure: it does not read files.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ Config = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """What one layer keeps of each token: `numbers` of them, of the last `window` tokens if given.
+    """The cache of one layer: `numbers` for each token, or for the last `window` tokens if given.
 
     `shared`: every tensor-parallel rank keeps all of it (MLA's latent cannot be split by heads).
     """
@@ -50,7 +50,7 @@ class Architecture:
 
 
 def read_architecture(config: Config, name: str = "the model") -> Architecture:
-    """Raises SourceError that names what config.json does not say."""
+    """Reads config.json. Raises SourceError that names a missing field."""
     # models with images keep the language model's numbers in a table of their own
     text: Config = config.get("text_config") or config
     hidden = _need(text, name, "hidden_size", "n_embd", "d_model")

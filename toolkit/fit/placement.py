@@ -1,7 +1,8 @@
-"""Which GPUs each language model uses, and how it is split over them.
+"""Chooses the GPUs of each language model, and how it is split over them.
 
-Largest first, each on the fewest devices that hold it, the emptiest first. Tensor parallel where
-the heads divide, pipeline stages only where that is not enough. Pure arithmetic.
+The largest model is placed first, on the fewest devices that it fits on, with the most free memory.
+Models are split by tensor parallelism if the number of heads allows it, and into pipeline stages
+only if that is not enough. Pure arithmetic.
 """
 
 import math
@@ -26,7 +27,7 @@ class Demand:
     sequences: int
 
     def need(self, ranks: tuple[int, int] = (1, 1), *, on_gpu: bool = True) -> LlmNeed:
-        """What each of `ranks` devices holds."""
+        """The memory that each of `ranks` devices needs."""
         return llm_need(
             self.architecture, self.engine, self.weights, self.sequences, ranks, on_gpu=on_gpu
         )
@@ -48,14 +49,14 @@ class Placement:
 
 @dataclass(slots=True)
 class Room:
-    """What is left to give of each device."""
+    """The free memory of each device."""
 
     devices: Sequence[Device]
     left: dict[int, int]
 
     @classmethod
     def of(cls, devices: Sequence[Device]) -> "Room":
-        """Of devices that hold nothing of ours yet."""
+        """The room of devices without our models."""
         return cls(devices, {each.index: _budget(each, GPU_SHARE) for each in devices})
 
     def copy(self) -> "Room":
@@ -63,7 +64,7 @@ class Room:
 
 
 def place(models: Sequence[Demand], room: Room) -> dict[str, Placement | None]:
-    """A placement per model, None where there is none; takes what it gives out of `room`."""
+    """A placement for each model, None if it does not fit; subtracts their memory from `room`."""
     placements: dict[str, Placement | None] = {}
     # the largest first: it has the fewest places, small ones fill what is left
     for demand in sorted(models, key=lambda each: -each.need().total):
@@ -72,7 +73,7 @@ def place(models: Sequence[Demand], room: Room) -> dict[str, Placement | None]:
 
 
 def place_one(demand: Demand, room: Room) -> Placement | None:
-    """The first way to split the model that fits; takes its memory out of `room`."""
+    """The first split of the model that fits; subtracts its memory from `room`."""
     for tensor, pipeline in splits(demand, len(room.devices)):
         need = demand.need((tensor, pipeline))
         chosen = _choose(demand, need, tensor * pipeline, room)

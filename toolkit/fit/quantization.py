@@ -1,4 +1,4 @@
-"""How many bytes a model's numbers take: its type, what it is quantized with, what its cache is.
+"""Bytes of a model's numbers: the types of weights, quantized weights, and the KV cache.
 
 Methods are those that vLLM knows by name, in a checkpoint's `quantization_config` or as the engine
 argument `quantization`.
@@ -36,7 +36,7 @@ class Precision:
 
     @property
     def label(self) -> str:
-        """As people call it."""
+        """The name of the precision in messages."""
         plain = "float32" if self.number_bytes == 4 else "16 bit"
         return f"{self.method}, {self.bits:g} bits" if self.bits else plain
 
@@ -56,7 +56,7 @@ def cache_number_bytes(kv_cache_dtype: str, model_bytes: int) -> int:
 
 
 def read_precision(config: Mapping[str, Any], dtype: str, asked: str) -> Precision:
-    """What config.json says, else what the engine is asked to do while it loads."""
+    """The precision in config.json, else the engine's argument for quantizing at load time."""
     plain = number_bytes(dtype)
     settings = config.get("quantization_config") or {}
     method = str(settings.get("quant_method") or settings.get("quant_algo") or "")
@@ -70,7 +70,7 @@ def read_precision(config: Mapping[str, Any], dtype: str, asked: str) -> Precisi
 
 
 def weight_bytes(architecture: Architecture, precision: Precision) -> int:
-    """Of all parameters: embeddings and the head stay in the model's own type."""
+    """Bytes of all parameters; embeddings and the head keep the model's own type."""
     if precision.bits is None:
         return architecture.parameters * precision.number_bytes
     linear = architecture.parameters - architecture.embedding_parameters

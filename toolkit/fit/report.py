@@ -1,4 +1,4 @@
-"""A Fit as JSON: every number in bytes, nothing of it rounded. Field names are stable."""
+"""A Fit as JSON: all sizes in bytes, not rounded. Field names are stable."""
 
 from dataclasses import asdict
 
@@ -8,7 +8,7 @@ from toolkit.fit.models import Fit, ModelFit
 
 
 def as_json(fit: Fit) -> dict[str, object]:
-    """The whole answer."""
+    """The Fit as a JSON object."""
     question = fit.question
     return {
         "fits": fit.fits,

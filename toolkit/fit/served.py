@@ -1,4 +1,4 @@
-"""Where the models of a built repository go on this machine's GPUs.
+"""Places the models of a built repository on this machine's GPUs.
 
 Reads only the repository: each step's config, its weights' headers, its graphs' sizes. Graphs are
 placed first and take a fixed part. Language models share what is left, as `toolkit fit` places

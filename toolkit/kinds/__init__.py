@@ -1,7 +1,6 @@
-"""The kinds of models: one module each, found by being in this folder.
+"""The kinds of models: each module in this folder that has a `KIND` is one.
 
-A module here that has a `KIND` is a kind; nothing else in the toolkit lists them. How to add one is
-in CONTRIBUTING.md.
+The toolkit does not list them anywhere else. CONTRIBUTING.md describes how to add a kind.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Checks of an entry as a whole that several kinds share. They do not read files.
+"""Checks of a whole entry that several kinds share. They do not read files.
 
 Each yields the path of the field inside the entry, what is wrong, and how to fix it.
 """

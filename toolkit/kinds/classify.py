@@ -1,4 +1,4 @@
-"""What kind of model weights are, by what their folder says, and whether an entry's kind fits.
+"""Recognizes the kind of a model from its files, and checks that an entry's kind fits.
 
 This is the only place that decides it: for a build, for `toolkit run MODEL` and for `toolkit
 convert`. Each kind recognizes its own weights. Reads config.json and the names of files, no tensor.
@@ -31,7 +31,7 @@ class Weights:
 
 
 def classify(files: Files, engine: Engine | None = None) -> Weights:
-    """What `files` are; `engine` knows architectures by name."""
+    """The kind of a checkpoint's `files`; `engine` lists architectures by name."""
     for kind in all_kinds().values():
         if kind.recognizes(files, engine):
             return Weights(kind.name, _named(kind.weights, files), certain=True)
@@ -44,7 +44,7 @@ def classify(files: Files, engine: Engine | None = None) -> Weights:
 
 
 def classify_gguf(architecture: str) -> Weights:
-    """What a GGUF file of this architecture is."""
+    """The kind of a GGUF file of this architecture."""
     if architecture in _GGUF_ENCODERS:
         what = f"a model of the architecture {architecture} in a GGUF file"
         return Weights("", what, "use the model's safetensors: hf:ORG/NAME")

@@ -1,4 +1,4 @@
-"""How the weights of a kind are made from their source: a function, and what it costs.
+"""Describes the conversion of a kind's weights: the function, and its cost.
 
 Plain data. The function is in `toolkit.convert`, which imports the libraries that it names.
 """

@@ -1,4 +1,4 @@
-"""What kinds share whose tensors and contract the user declares."""
+"""Shared parts of kinds whose tensors and contract the user declares."""
 
 from collections.abc import Mapping
 

@@ -1,7 +1,7 @@
-"""What kinds share that encode texts in one pass: `tokenize` → `encoder`, batched.
+"""Shared parts of kinds that encode texts in one pass: `tokenize` → `encoder`, batched.
 
-Where the server itself runs ONNX graphs it does; it batches requests of equal length only, so texts
-are padded to a multiple there. The tensor contract is python_backends/README.md.
+If the server runs ONNX graphs itself, it runs the encoder. It only batches requests of equal
+length, so texts are then padded to a multiple. The tensor contract is python_backends/README.md.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -48,7 +48,7 @@ IDS = ("input_ids", "attention_mask")
 
 
 def text_tensor(name: str) -> Tensor:
-    """A text per row."""
+    """The tensor of texts: one text per row."""
     return Tensor(name, "STRING", (1,))
 
 

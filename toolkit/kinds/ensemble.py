@@ -1,4 +1,4 @@
-"""A user's own ensemble: models of the same file that hand each other their tensors."""
+"""A user's own ensemble: models of the same file that pass tensors to each other."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal

@@ -1,4 +1,4 @@
-"""The files of a checkpoint, as far as they say what it is: names and settings, no tensors."""
+"""Names and settings of a checkpoint's files, from which its kind is recognized; no tensors."""
 
 import json
 from collections.abc import Collection, Mapping, Sequence
@@ -32,17 +32,17 @@ class Files:
 
     @property
     def pools(self) -> bool:
-        """Whether the tokens of a text become one vector."""
+        """Whether the model pools the tokens of a text into one vector."""
         return any(name.endswith("Pooling") for name in self.modules)
 
     @property
     def classifies(self) -> bool:
-        """Whether the weights have a head for labels, and nothing pools instead of it."""
+        """Whether the weights have a classification head and no pooling."""
         return not self.pools and self.saved_as(*_CLASSIFIERS)
 
     @property
     def translates(self) -> bool:
-        """Whether an encoder reads a text and a decoder writes another."""
+        """Whether the model has an encoder and a decoder, such as for translation."""
         # an encoder saved alone keeps the config of the pair
         both = self.config.get("is_encoder_decoder") is True
         return both and not self.pools and not self.saved_as("EncoderModel")

@@ -1,8 +1,8 @@
-"""What a kind of model is: the base of the kinds, one module each beside this one.
+"""The base class of the kinds of models, which are the other modules in this folder.
 
-A kind says everything about itself in its own module: its fields in models.yaml, its steps and
-their configs, how its weights are obtained and what it needs of a machine. Nothing else in the
-toolkit lists kinds (`toolkit.kinds` finds them).
+Each kind's module defines its fields in models.yaml, its steps and their configs, how its weights
+are obtained, and its requirements. The toolkit does not list kinds elsewhere (`toolkit.kinds` finds
+them).
 """
 
 from collections.abc import Iterator, Mapping
@@ -83,7 +83,7 @@ class StepPlan:
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What an entry is checked with; `target` is None until one is chosen; `file` is the file."""
+    """The context of an entry's checks. `target` is None until it is chosen; `file` is the file."""
 
     entries: Mapping[str, BaseEntry]
     folder: Path
@@ -168,11 +168,11 @@ class Kind(Generic[E, F]):
         return False
 
     def not_loaded(self, files: Files, engine: Engine) -> tuple[str, str] | None:
-        """What weights of this kind are that `engine` does not load, and what to do."""
+        """A description of weights that `engine` does not load, and what to do instead."""
         return None
 
     def conversion(self, source: Path) -> Conversion:
-        """How weights at `source` are converted."""
+        """The conversion of weights at `source`."""
         raise NotImplementedError
 
     def models(self, entry: E, facts: F, building: Building) -> list[Model]:
@@ -181,11 +181,11 @@ class Kind(Generic[E, F]):
         raise NotImplementedError
 
     def loader(self, entry: E, target: Target) -> Engine | None:
-        """The vLLM that loads the weights as they are; None where they are converted."""
+        """The vLLM that loads the weights unchanged; None if they are converted."""
         return None
 
     def findings(self, name: str, entry: E, around: Surroundings) -> Iterator[FieldFinding]:
-        """What is wrong with the entry as a whole; single values have been checked."""
+        """The errors of the entry as a whole; single values have been checked before."""
         yield from ()
 
     def plan(self, name: str, entry: E, target: Target) -> list[StepPlan]:
@@ -210,7 +210,7 @@ class Kind(Generic[E, F]):
         return self.interface is not None and self.interface.decoupled
 
     def parts_of(self, entry: E) -> list[str]:
-        """The models that an entry consists of where it names them itself."""
+        """The models that an entry names as its own steps."""
         return []
 
     def files(self, entry: E) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""What a kind's models are made of: tensors, steps, ensembles.
+"""The parts of a kind's models: tensors, steps, ensembles.
 
 Plain data about one model each; `toolkit.repository` writes Triton's configs from it.
 """
@@ -30,7 +30,7 @@ class Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """What models.yaml says about how one model runs; empty means the kind's own defaults."""
+    """The settings in models.yaml for how one model runs; empty means the kind's defaults."""
 
     instances: tuple[Instances, ...] | None = None
     batching: Batching | None = None
@@ -41,7 +41,7 @@ class Running:
 
     @classmethod
     def part(cls, part: Part | None) -> "Running":
-        """What is said about a step that is not the main one."""
+        """The settings of a step other than the main one."""
         if part is None:
             return cls()
         # zeros for every tensor; a kind may put texts in their place
@@ -88,7 +88,7 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Ensemble:
-    """An ensemble: its own tensors, its routes, and the parameters that say what it is."""
+    """An ensemble: its own tensors, its routes, and the parameters that describe it."""
 
     name: str
     inputs: Sequence[Tensor]

@@ -1,4 +1,4 @@
-"""Rerank models: a query and a document → how well the document answers the query."""
+"""Rerank models: score how well a document answers a query."""
 
 from collections.abc import Iterator
 from pathlib import Path

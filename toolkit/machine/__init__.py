@@ -1,4 +1,4 @@
-"""The hardware and system of this machine, read only, and its accelerators.
+"""Reads the hardware, the system and the accelerators of this machine.
 
 All checks read a `Machine`, so tests can describe any machine. It does not judge what it reads.
 """

@@ -1,4 +1,4 @@
-"""Whether the embedded server can use this machine's NVIDIA GPUs, and if not, why.
+"""Checks whether the embedded server can use this machine's NVIDIA GPUs, and if not, why.
 
 The CUDA environments are built for CUDA 13, and vLLM compiles small C programs when it starts. It
 does not know which models there are.

@@ -1,6 +1,6 @@
-"""What can be read of a machine, and how it is read on this one.
+"""The interface for reading a machine's properties, and its implementation for this machine.
 
-Nothing raises: what cannot be read is None, and every program that is run has a time limit.
+It does not raise: what cannot be read is None. Every program that is run has a time limit.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ _TIMEOUT_S = 10
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """How a program ended, and what it printed to stdout and stderr together."""
+    """A program's exit code, and its output on stdout and stderr together."""
 
     code: int
     output: str
@@ -48,7 +48,7 @@ class Machine(Protocol):
     def matching(self, pattern: str) -> list[str]: ...
 
     def run(self, *argv: str) -> Ran | None:
-        """None if there is no such program, or it does not end."""
+        """Runs a program; returns None if it does not exist or does not end in time."""
 
     def library(self, name: str) -> str | None:
         """The path of a shared library of the base interpreter, such as libpython."""
@@ -57,7 +57,7 @@ class Machine(Protocol):
         """Total and free bytes of the file system that holds `path` or its nearest parent."""
 
     def refusal(self, host: str, port: int) -> str | None:
-        """Why the address cannot be listened on; None if it can."""
+        """Why a server cannot listen on the address; None if it can."""
 
     def memory(self) -> tuple[int, int]:
         """Total and available bytes, without the limit of a container."""

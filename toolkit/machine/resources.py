@@ -1,4 +1,4 @@
-"""Memory and processors as this process may use them: a container's limits count."""
+"""Memory and processors that this process may use, within its container's limits."""
 
 from dataclasses import dataclass
 

@@ -1,1 +1,1 @@
-"""Smaller weights: quantized checkpoints and graphs, each with proof that they still work."""
+"""Quantizes checkpoints and graphs, and measures the quality of the result."""

@@ -1,6 +1,6 @@
-"""Packed 4-bit weights of compressed-tensors → the layout that AutoAWQ wrote, for other engines.
+"""Converts packed 4-bit weights of compressed-tensors to AutoAWQ's layout, for other engines.
 
-The numbers stay the same; only their places change, and zero points are always written.
+The numbers are unchanged; only their order changes, and zero points are always written.
 """
 
 import json
@@ -21,7 +21,7 @@ _MIDDLE = 8
 
 
 def main() -> None:
-    """Called by `toolkit.quantize.process`."""
+    """The worker's entry point, called by `toolkit.quantize.process`."""
     work(_run)
 
 

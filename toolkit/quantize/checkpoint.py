@@ -1,4 +1,4 @@
-"""A language model's directory as `toolkit quantize` sees it: checked before anything is loaded."""
+"""Reads and checks a language model's directory before it is quantized."""
 
 import json
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ def weight_bytes(folder: Path) -> int:
 
 
 def read_checkpoint(folder: Path) -> Checkpoint:
-    """Raises QuantizeError or ConvertError that says what the directory is instead."""
+    """Reads a directory. Raises QuantizeError or ConvertError that says what it is instead."""
     config = _config(folder)
     if not any(folder.glob("*.safetensors")):
         pickles = [file.name for pattern in _PICKLES for file in folder.glob(pattern)]

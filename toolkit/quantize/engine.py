@@ -1,7 +1,7 @@
-"""Both models in the real vLLM engine, on this machine: do they load, what do they say, how fast.
+"""Runs both models in the real vLLM engine on this machine: loading, answers, speed.
 
-Runs in the `vllm` environment, in a process of its own. Where memory allows both engines are up at
-once and measured in turns, because two runs one after the other measure the neighbours as well.
+It runs in a separate process, in the `vllm` environment. If memory allows, both engines run at the
+same time and are measured alternately, so that other load on the machine affects both.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ _OVERHEAD_BYTES = 2 << 30
 
 
 def main() -> None:
-    """Called by `toolkit.quantize.process`."""
+    """The worker's entry point, called by `toolkit.quantize.process`."""
     work(_run)
 
 

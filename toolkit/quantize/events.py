@@ -1,7 +1,7 @@
-"""What a worker process tells its parent: JSON lines on a pipe of its own, never on stdout.
+"""The messages of a worker process to its parent: JSON lines on a separate pipe, not on stdout.
 
-Libraries may print whatever they like; it goes to a log. Imports only the standard library, since
-workers run in environments that have nothing of the toolkit's.
+What libraries print goes to a log. It imports only the standard library, because workers run in
+environments without the toolkit.
 """
 
 import ctypes
@@ -38,7 +38,7 @@ class Step:
 
 
 class Events:
-    """The worker's end; a `toolkit.progress.Progress`."""
+    """Writes the worker's messages; implements `toolkit.progress.Progress`."""
 
     def __init__(self, descriptor: int) -> None:
         self._pipe = os.fdopen(descriptor, "w", encoding="utf-8")
@@ -48,7 +48,7 @@ class Events:
 
     @property
     def title(self) -> str:
-        """What is being done."""
+        """The title of the running step."""
         return self._titles[-1] if self._titles else "begin"
 
     def send(self, event: Job) -> None:
@@ -69,10 +69,10 @@ class Events:
 
 
 def work(run: Callable[[Job, Events], Job]) -> None:
-    """A worker's whole life: reads the job from stdin, answers with `result` or `error`, ends.
+    """Runs a worker: reads the job from stdin, sends `result` or `error`, and ends.
 
-    It dies with its parent. Errors that have a `message` are reported with their hint;
-    others with the model and the step, and the log has the traceback.
+    It ends when its parent ends. Errors with a `message` are reported with their hint, others
+    with the model and the step; the log has the traceback.
     """
     # first of all: the session is its own, so no signal of the terminal ends it
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

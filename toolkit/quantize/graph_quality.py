@@ -1,4 +1,4 @@
-"""What a quantized graph is judged by: vectors or images of it and of its source, side by side.
+"""Compares vectors or images of a quantized graph with those of its source.
 
 Runs in the process of `graph_worker`.
 """

@@ -1,6 +1,6 @@
-"""What a graph's weights are before and after quantizing: which were rounded, which stayed float.
+"""Finds which weights of a graph were rounded by quantization, and which stayed float.
 
-Knows ONNX's structures only; the rounding itself is `graph_worker`'s.
+It only knows ONNX's structures; `graph_worker` does the rounding.
 """
 
 from collections.abc import Iterator

@@ -25,7 +25,7 @@ Array = npt.NDArray[Any]
 
 
 def main() -> None:
-    """Called by `toolkit.quantize.process`."""
+    """The worker's entry point, called by `toolkit.quantize.process`."""
     work(_run)
 
 

@@ -1,7 +1,7 @@
-"""ONNX encoders and diffusion graphs → smaller graphs with their report.
+"""Quantizes ONNX encoders and diffusion graphs, and reports the quality.
 
-This module finds what belongs together and checks it; the work is done in `graph_worker`, in a
-process of its own. What comes out is a directory that models.yaml takes as `source: path:…`.
+This module finds and checks the files; `graph_worker` quantizes them in a separate process. The
+result is a directory that models.yaml accepts as `source: path:…`.
 """
 
 import json

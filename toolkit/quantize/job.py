@@ -1,4 +1,4 @@
-"""What is to be quantized, and how: everything that is decided before heavy work begins.
+"""Decides what to quantize, and how, before the heavy work begins.
 
 Refuses options that do not fit the method, the model or the machine; does not read tensors.
 """
@@ -47,7 +47,7 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Judging:
-    """How the result is measured: by which text, against which limits, in the engine or not.
+    """How the result is measured: the text, the limits, and whether the engine runs it.
 
     `title` is what the report calls the model.
     """
@@ -84,7 +84,7 @@ class Job:
 
     @property
     def key(self) -> str:
-        """What decides the quantized files, as one line."""
+        """The key of the quantized files: everything that affects them, as one line."""
         o = self.options
         text = None if self.calibration is None else self.calibration.digest
         # resolved names: two ways of writing `--ignore` share a result
@@ -98,7 +98,7 @@ class Job:
 
 
 def prepare(fetched: Fetched, options: Options, judging: Judging) -> Job:
-    """Decides what is not given. Raises QuantizeError, ConvertError for what does not fit."""
+    """Fills in the defaults. Raises QuantizeError, ConvertError if the options do not fit."""
     method = find_method(options.method)
     _check_options(method, options)
     checkpoint = read_checkpoint(fetched.path)
@@ -173,7 +173,7 @@ def _has_gpu() -> bool:
 
 
 def libraries() -> dict[str, str]:
-    """What decides a result besides its source and options. Raises MissingExtra."""
+    """The versions of the libraries that affect a result. Raises MissingExtra."""
     try:
         return {name: version(name) for name in _LIBRARIES}
     except PackageNotFoundError as error:

@@ -1,7 +1,7 @@
-"""A causal language model → a quantized directory with its quality report, or nothing at all.
+"""Quantizes a causal language model, and writes a quality report.
 
-Three stages: quantize (kept by content, so that an interrupted run continues from there), measure,
-and put in place in one step. Heavy work runs in worker processes.
+Three stages: quantize (the result is cached, so that an interrupted run continues from there),
+measure, and replace the output in one step. Heavy work runs in worker processes.
 """
 
 import json
@@ -134,7 +134,7 @@ def _take(source: Path, place: Path) -> None:
 def measured(
     stage: Path, what: str, about: Sequence[object], measure: Callable[[], dict[str, Any]]
 ) -> dict[str, Any]:
-    """What `measure` returns, kept beside the quantized weights: the same is measured once."""
+    """The result of `measure`, cached beside the quantized weights."""
     place = stage / f"{what}-{text_digest(json.dumps(about))[:16]}.json"
     if place.exists():
         kept: dict[str, Any] = json.loads(place.read_text())

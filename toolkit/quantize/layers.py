@@ -1,4 +1,4 @@
-"""Which linear layers are quantized and which `--ignore` leaves out; and whether the result agrees.
+"""Selects the linear layers to quantize, without those of `--ignore`, and checks the result.
 
 Pure. Invariant: quantized = every linear layer − what is ignored. Embeddings, `lm_head` and routers
 never are. vLLM fuses some layers into one, so those are left out together or not at all.

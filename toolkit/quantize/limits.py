@@ -1,4 +1,4 @@
-"""How much worse a result may be, and what is said when it is. Pure."""
+"""The limits for the loss of quality, and the messages when one is exceeded. Pure."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +9,7 @@ from toolkit.errors import QualityError
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """None: no limit. The defaults catch what is broken, not what is merely rough."""
+    """None: no limit. The defaults detect broken results, not a moderate loss of quality."""
 
     # the roughest method, int4-rtn on a model of 135 million parameters, comes to 1.4
     max_ppl_ratio: float | None = 2.0

@@ -1,4 +1,4 @@
-"""How a language model can be quantized: what each method does, needs and gives.
+"""The methods to quantize a language model: bits, scales, requirements.
 
 Data and arithmetic only. `recipe` of the worker turns a method into the library's own objects.
 """

@@ -1,4 +1,4 @@
-"""Eight 4-bit numbers in an INT32, as compressed-tensors and as AutoAWQ order them.
+"""Packs eight 4-bit numbers into an INT32, in the order of compressed-tensors and of AutoAWQ.
 
 compressed-tensors goes from the lowest bits up; AutoAWQ's GEMM layout stores eight outputs in the
 order 0 2 4 6 1 3 5 7.

@@ -1,5 +1,5 @@
-"""Runs heavy work in a process of its own: its memory is given back, its chatter is kept apart, and
-Ctrl-C ends it immediately, whatever a library is doing.
+"""Runs heavy work in a separate process: its memory is freed, its output goes to a log, and Ctrl-C
+ends it immediately, also inside a library.
 
 Invariant: when `run_worker` returns or raises, the process and its whole session are gone.
 """
@@ -34,7 +34,7 @@ _QUIET = {
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """A module with a function `main`, the Python that runs it, and where its chatter goes.
+    """A module with a function `main`, the Python that runs it, and the log of its output.
 
     `libraries` is a folder of shared libraries that the machine may lack."""
 

@@ -1,7 +1,7 @@
-"""What quantizing cost: a model and its quantized self on the same text. Runs in its own process.
+"""Measures the loss of quality: runs a model and its quantized form on the same text.
 
-Reads the files that were written, so what it measures is what will be served. Both compute in
-float32 on a CPU; one is in memory at a time.
+It runs in a separate process and reads the written files, so it measures what will be served. Both
+compute in float32 on a CPU; one is in memory at a time.
 """
 
 import gc
@@ -44,7 +44,7 @@ class _Reference:
 
 
 def main() -> None:
-    """Called by `toolkit.quantize.process`."""
+    """The worker's entry point, called by `toolkit.quantize.process`."""
     work(_run)
 
 

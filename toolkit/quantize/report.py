@@ -1,6 +1,6 @@
-"""A quality report on disk: `report.json` for programs, `report.md` and a picture for people.
+"""Writes a quality report: `report.json` for programs, `report.md` and an image for people.
 
-Everything shown is in the JSON; nothing is measured here.
+Everything shown is in the JSON file. It does not measure anything.
 """
 
 import json
@@ -65,7 +65,7 @@ def _verdict(report: dict[str, Any]) -> str:
 
 
 def rows(report: dict[str, Any]) -> list[tuple[str, str, str, str]]:
-    """The table of the report: what, before, after, and how the two compare."""
+    """The rows of the report's table: quantity, before, after, comparison."""
     found = [_row("size on disk", report["size_bytes"], _bytes, "ratio")]
     for key, title in (("perplexity", "perplexity"), ("sentences_per_s", "sentences/s")):
         if key in report:

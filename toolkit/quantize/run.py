@@ -1,7 +1,7 @@
-"""`toolkit quantize` as a function: a source, options, and a place → the result with its report.
+"""`toolkit quantize` as a function: writes the result and its report.
 
-Invariant: the output is complete and within its limits, or not there. A result that breaks a limit
-is kept aside, as `OUTPUT.rejected`.
+Invariant: the output is complete and within its limits, or does not exist. A result that exceeds a
+limit is kept as `OUTPUT.rejected`.
 """
 
 import shutil

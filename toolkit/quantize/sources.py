@@ -1,4 +1,4 @@
-"""What a user names on the command line → a directory of safetensors on this disk."""
+"""Finds or makes the directory of safetensors for a source on the command line."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Texts and chats → token ids, as the model gets them. It only needs the tokenizer."""
+"""Converts texts and chats to the model's token ids, with its tokenizer only."""
 
 from collections.abc import Sequence
 from itertools import chain, islice
@@ -30,7 +30,7 @@ def pack_samples(
 ) -> list[list[int]]:
     """`count` rows of `length` ids, one sample behind the other; fewer when the texts end.
 
-    Calibrating needs many tokens, and does not mind where a text begins.
+    Calibration needs many tokens, and a row may begin in the middle of a text.
     """
     ids = chain.from_iterable(_ids(sample, tokenizer) for sample in samples)
     rows = [list(islice(ids, length)) for _ in range(count)]

@@ -27,7 +27,7 @@ _TOKENIZER = ("tokenizer*", "special_tokens_map.json", "chat_template.jinja", "*
 
 
 def main() -> None:
-    """Called by `toolkit.quantize.process`."""
+    """The worker's entry point, called by `toolkit.quantize.process`."""
     work(_run)
 
 

@@ -1,4 +1,4 @@
-"""Is each tensor of a quantized checkpoint one of its source's? Read from the files of both.
+"""Compares each tensor of a quantized checkpoint with its source, from the files of both.
 
 Invariant: no tensor is left out or added; what was not quantized is bit for bit the source's, or
 the source's in the number type that config.json names, which engines compute with; each packed

@@ -1,1 +1,1 @@
-"""Model repositories on paper: what one will hold, the configs' text, and whether it is right."""
+"""Plans model repositories: their models and files, the text of configs, and checks of the code."""

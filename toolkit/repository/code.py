@@ -1,4 +1,4 @@
-"""The copies of python_backends in a repository: whether they fit each other, and this release.
+"""Checks that the copies of python_backends in a repository fit each other and this release.
 
 Git tracks each `model.py` but ignores the modules next to it, so after a pull the two can come from
 different releases. Reads files only.
@@ -16,8 +16,8 @@ _MANIFEST = "repository.json"
 
 
 def broken_imports(version: Path) -> list[str]:
-    """What a step's version folder imports of its own copy and does not find there; a sentence for
-    each. Empty for a folder without copied code, and for the code of this release."""
+    """A sentence for each import of a step's code that its own copy does not contain. Empty for a
+    folder without copied code, and for the code of this release."""
     if not (version / "model.py").is_file() or _is_current(version):
         return []
     files = [version / "model.py", *sorted((version / PACKAGE).rglob("*.py"))]

@@ -1,4 +1,4 @@
-"""An entry of models.yaml, facts of its weights and a target → its models and their configs.
+"""Makes the models and configs of an entry of models.yaml, from its facts and the target.
 
 It does not read files. `toolkit.kinds` describes each kind; the public model comes first and
 carries the `toolkit.*` parameters from which the gateway learns everything.

@@ -1,4 +1,4 @@
-"""A kind's steps and ensembles → Triton's configs. Knows Triton's schema, but no kind of model."""
+"""Writes steps and ensembles as Triton's configs. It does not depend on a kind of model."""
 
 import json
 from collections.abc import Mapping, Sequence

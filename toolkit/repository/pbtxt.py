@@ -1,7 +1,7 @@
-"""config.pbtxt ⇄ Triton's own ModelConfig message; text is never put together by hand.
+"""Reads and writes config.pbtxt through Triton's own ModelConfig message.
 
-parse(generate(x)) == x. What identifies a model stands first, and `max_batch_size` is written even
-when it is 0, which protobuf's printer leaves out and Triton then guesses.
+parse(generate(x)) == x. The fields that identify a model are first. `max_batch_size` is written
+even if it is 0, which protobuf's printer omits; Triton would then guess it.
 """
 
 from pathlib import Path

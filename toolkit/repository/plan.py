@@ -1,7 +1,7 @@
-"""What models.yaml becomes on a target: models, steps and files, before anything is fetched.
+"""Plans the models, steps and files of a models.yaml on a target, before anything is fetched.
 
-Pure: the same entries and target give the same plan. Weights appear by the place that they will
-have; what only they can tell (vector length, image size) enters with `repository.configs`.
+Pure: the same entries and target give the same plan. Weights are represented by their future
+paths; facts of the weights (vector length, image size) are added in `repository.configs`.
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""How a model runs, in Triton's config: instances, queue, versions.
+"""Writes how a model runs into Triton's config: instances, queue, versions.
 
 It does not depend on kinds of models or tensors.
 """
@@ -69,7 +69,7 @@ def add_queue(config: ModelConfig, running: Running) -> None:
 
 
 def add_versions(config: ModelConfig, running: Running) -> None:
-    """Writes which versions are served, where models.yaml says so."""
+    """Writes the version policy, if models.yaml has one."""
     policy = running.version_policy
     if policy is None:
         return

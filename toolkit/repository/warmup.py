@@ -1,4 +1,4 @@
-"""Warm-up requests: what each instance answers before its model counts as ready.
+"""Writes warm-up requests, which each instance answers before its model is ready.
 
 The server makes zeros and random numbers itself; a text needs a file below `<model>/warmup/`. Its
 name is the digest of its content, so config and file are made from the same text.

@@ -1,1 +1,1 @@
-"""What a model repository needs to run here: the Triton server and its Python environments."""
+"""Installs what a model repository needs to run here: the Triton server and Python environments."""

@@ -1,4 +1,4 @@
-"""The Python environments that models run in inside Triton, made from pinned, hashed locks.
+"""Makes the Python environments of models inside Triton, from pinned locks with hashes.
 
 An environment is named by the digest of its lock, so an upgrade makes a new one beside the old. It
 is complete or absent. Why there are several: docs/decisions/0002-environments.md.
@@ -105,7 +105,7 @@ def _requirements(repository: Path, name: str) -> list[str]:
 def link_environments(
     repository: Path, progress: Progress = silent, *, cuda: bool = False
 ) -> list[Path]:
-    """Makes every environment that the repository's configs name, and links it where they look.
+    """Makes every environment that the repository's configs name, and links it to the named path.
 
     The links are in `repository/.environments/`, so that no config carries an absolute path; with
     `cuda` they lead to the CUDA build of each environment.

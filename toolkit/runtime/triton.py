@@ -1,4 +1,4 @@
-"""The embedded Triton server: taken out of the nvidia-pytriton wheel, never imported from it.
+"""Unpacks the embedded Triton server from the nvidia-pytriton wheel, without importing it.
 
 A runtime is complete or absent: it is unpacked beside its place and renamed. It does not know
 about repositories or processes.

@@ -1,1 +1,1 @@
-"""Running what was built: Triton and the gateway as children that never outlive their parent."""
+"""Runs a built repository: Triton and the gateway as child processes that end with their parent."""

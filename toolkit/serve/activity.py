@@ -1,4 +1,4 @@
-"""What a service's models do now, as its gateway says on its private socket.
+"""Reads the activity of a service's models from its gateway's private socket.
 
 The socket needs no key, as only the service's owner can reach it.
 """
@@ -27,7 +27,7 @@ class Activity:
 
 
 def activity_of(record: Record) -> dict[str, Activity] | None:
-    """By model; None if the gateway does not answer, or there is none."""
+    """The activity by model; None if there is no gateway or it does not answer."""
     if not record.health:
         return None
     # a gateway of another release may send other fields; then nothing is shown

@@ -83,7 +83,7 @@ class _Lines:
         self._file, self._at, self._rest = file, at, b""
 
     def read(self) -> list[str]:
-        """The lines that are complete and were not returned before."""
+        """Returns complete lines that were not returned before."""
         # pread: reading with the shared position would move the writer, too
         new = os.pread(self._file, 1 << 20, self._at)
         self._at += len(new)

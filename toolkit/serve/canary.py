@@ -1,7 +1,7 @@
-"""One real request to one version of a model: does it answer, how fast, and what?
+"""Sends one real request to one version of a model, and measures the answer.
 
-It knows the inputs of the toolkit's kinds. Any other model gets zeros of the shapes that it
-declares, or a request that the user wrote. The supervisor's probes are cheaper and prove less.
+It knows the inputs of the toolkit's kinds. Any other model gets zeros of its declared shapes, or a
+request that the user wrote. The supervisor's probes cost less and only call one step.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""A guarded child process: started with a clean environment, ended in order, never orphaned.
+"""A guarded child process: it starts with a clean environment and ends with its parent.
 
 All output of the child goes to one log file. This module does not know what the child does.
 """
@@ -19,7 +19,7 @@ _KILL_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """What to run. `environment` is all that the child sees; `grace_s` is its time to end.
+    """A command to run. `environment` is the child's whole environment; `grace_s` its time to end.
 
     `shm_prefix` and `scratch` name what the child leaves behind when it or its parent is killed.
     """
@@ -120,7 +120,7 @@ def _private(path: str, flags: int) -> int:
 
 
 def clean_environment(**extra: str) -> dict[str, str]:
-    """What every child gets: home, path, certificates and time zone only."""
+    """The environment of every child: only home, path, certificates and time zone."""
     # PYTHONPATH above all is left out: the stub ignores it, children of engines do not
     kept = ("HOME", "LANG", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR", "XDG_CACHE_HOME", "TMPDIR")
     environment = {name: os.environ[name] for name in kept if name in os.environ}

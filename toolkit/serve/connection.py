@@ -1,4 +1,4 @@
-"""A gRPC connection to a running Triton, for its control calls, with readable errors.
+"""Connects to a running Triton by gRPC for control calls, with readable errors.
 
 It knows addresses, keys and Triton's error messages, but not models.
 """

@@ -1,7 +1,7 @@
-"""Models of a running Triton: what is there, loading, unloading, other versions.
+"""Lists, loads and unloads the models of a running Triton, and their versions.
 
-Nothing here interrupts a model that was not named: a load replaces a model only once the new one is
-up, and an unload also unloads the steps that no other loaded model uses.
+A model that is not named is never interrupted: a load replaces a model only when the new one is
+ready, and an unload also unloads the steps that no other loaded model uses.
 """
 
 import time
@@ -56,17 +56,17 @@ class ModelStatus:
 
     @property
     def serving(self) -> list[int]:
-        """The versions that answer."""
+        """The versions that are ready."""
         return [version.number for version in self.versions if version.state == READY]
 
     @property
     def served(self) -> ServedModel:
-        """It with its toolkit parameters."""
+        """The model with its toolkit parameters."""
         return ServedModel(self.name, self.config or ModelConfig(name=self.name))
 
     @property
     def public(self) -> bool:
-        """Whether clients can ask for it: it has a kind, or it is not a step of another model."""
+        """Whether clients can request it: it has a kind, or it is not a step of another model."""
         return bool(self.served.kind) or not self.step_of
 
 
@@ -228,7 +228,7 @@ class Control:
             time.sleep(_POLL_S)
 
     def statistics(self, name: str) -> list[service_pb2.ModelStatistics]:
-        """What each loaded version has done since it was loaded; empty for one that is not."""
+        """The statistics of each loaded version since it was loaded; empty if none is loaded."""
         request = service_pb2.ModelStatisticsRequest(name=name)
         try:
             statistics = self.api.ModelStatistics(request, timeout=_CALL_TIMEOUT_S).model_stats

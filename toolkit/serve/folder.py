@@ -14,6 +14,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from toolkit.atomic import check_space
+
 SHARED_MEMORY_LIST = "shared_memory"
 """File in a folder: names in /dev/shm, one a line, that its processes had mapped."""
 _PREFIX = "tritontk-"
@@ -58,6 +60,16 @@ def make_private(folder: Path) -> Path:
     with suppress(OSError):  # a volume of another owner stays as it is
         folder.chmod(0o700)
     return folder
+
+
+def check_disk(logs: Path) -> str | None:
+    """A warning if a service would lose its logs; models are served without them, too."""
+    try:
+        check_space(make_private(logs))
+    except OSError as error:
+        what = f"{logs} cannot be written: {error.strerror or error}"
+        return f"warning: {what}; free space there, or this service has no logs"
+    return None
 
 
 def sweep() -> list[Path]:

@@ -1,4 +1,4 @@
-"""The process that clients connect to: the gateway, or the relay for gateways elsewhere.
+"""The process that clients connect to: the gateway, or the relay for gateways on other machines.
 
 Its health is checked on a separate socket in the private folder, which clients' connections and
 the limits on them cannot exhaust.
@@ -63,7 +63,7 @@ class Front:
         return self.command.log
 
     def trouble(self) -> str | None:
-        """Why it has to be restarted; None while it is healthy."""
+        """Why the process must be restarted; None while it is healthy."""
         assert self._child is not None
         assert self._watch is not None
         if self._child.exit_code is not None:

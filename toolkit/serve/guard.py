@@ -3,8 +3,8 @@
 `python -I -S guard.py SCRATCH SHM_PREFIX GRACE_S COMMAND…`.
 
 Standard input is a pipe that the parent holds. `t` asks for a graceful end: SIGTERM, then up to
-GRACE_S; `i` does so with SIGINT. `k` means now: SIGKILL for the command's whole session. If the
-pipe is closed, the parent is gone: as `k`, and the folder SCRATCH is removed too. At the end the
+GRACE_S; `i` does so with SIGINT. `k` sends SIGKILL to the command's whole session. If the pipe is
+closed, the parent has ended: as `k`, and the folder SCRATCH is removed, too. At the end the
 shared memory that the command left in /dev/shm is removed. Only the owner can read what the
 command creates. It imports only the standard library, so that it starts fast and no environment
 can break it.

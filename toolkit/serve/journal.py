@@ -1,6 +1,6 @@
-"""The service's own log: what `toolkit serve` prints while it runs, one line each, with the time.
+"""The service's own log: the lines that `toolkit serve` prints while it runs, with the time.
 
-Lines look as the gateway's do, so that both can be sorted into one.
+Lines have the gateway's format, so that both logs can be merged.
 """
 
 import os
@@ -14,7 +14,7 @@ _LABEL = "INFO toolkit.serve "
 
 
 def logged(path: Path, say: Callable[[str], None]) -> Callable[[str], None]:
-    """Says a text, and appends it to the log at `path`, which only its owner can read."""
+    """Returns a function that prints a text and appends it to the log at `path` (mode 0600)."""
 
     def report(text: str) -> None:
         say(text)
@@ -36,5 +36,5 @@ def write(path: Path, text: str) -> None:
 
 
 def text_of(line: str) -> str:
-    """What was said: the line without its time."""
+    """The text of a line, without its time."""
     return line.partition(_LABEL)[2] or line

@@ -94,7 +94,7 @@ class Tailed:
         self._about = self.selection.test_of(self.source)
 
     def lines(self, file: BinaryIO) -> Iterator[Line]:
-        """The selected ones of what is in the file from its position on."""
+        """The selected lines of the file from its position on."""
         # a limit: a line without an end must not fill the memory
         for raw in iter(lambda: file.readline(_LONGEST), b""):
             self._rest += raw
@@ -142,13 +142,13 @@ class Followed:
         self._open: dict[str, tuple[BinaryIO, Tailed]] = {}
 
     def begin(self) -> None:
-        """From now on: what is in the logs already is not returned."""
+        """Starts at the end of the logs: existing lines are not returned."""
         for name in _chosen(self._folder, self._selection):
             if opened := self._reopen(name):
                 opened[0].seek(0, 2)
 
     def read(self) -> list[Line]:
-        """What is new in all logs, in the order of its times."""
+        """The new lines of all logs, in the order of their times."""
         new: list[Line] = []
         chosen = _chosen(self._folder, self._selection)
         for name, path in chosen.items():

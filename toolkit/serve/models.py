@@ -1,4 +1,4 @@
-"""Which models of a repository are public, and whether it was built for this server.
+"""Finds the public models of a repository, and checks that it was built for this server.
 
 Reads the repository on disk only.
 """
@@ -134,7 +134,7 @@ def check_code(repository: Path) -> str:
 
 
 def read_manifest(repository: Path) -> Mapping[str, Any]:
-    """What the build wrote about the repository; empty for one that is not ours.
+    """The build's manifest of the repository; empty if the toolkit did not build it.
 
     Raises RepositoryError.
     """

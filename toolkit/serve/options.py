@@ -103,8 +103,11 @@ class ServeOptions:
         argv = self.gateway_command("127.0.0.1:8001", "check")
         ran = subprocess.run(argv, capture_output=True, text=True, check=False)
         if ran.returncode:
-            text = ran.stderr.strip().removeprefix("error: ").replace("\nerror: ", "\n")
-            raise UsageError(text, hint="triton-gateway --help lists the gateway's settings")
+            said, _, hint = ran.stderr.strip().partition("\nhint: ")
+            text = said.removeprefix("error: ").replace("\nerror: ", "\n")
+            raise UsageError(
+                text, hint=hint or "triton-gateway --help lists the gateway's settings"
+            )
 
     @property
     def logs(self) -> Path:

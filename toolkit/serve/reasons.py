@@ -1,4 +1,4 @@
-"""Why a model does not load, as one sentence, from Triton's error message and log.
+"""Extracts the reason why a model does not load from Triton's error message and log.
 
 Tracebacks, status codes and printed objects are only in the log. An engine fails in processes of
 its own, and only the log says why.

@@ -1,4 +1,4 @@
-"""Each running `toolkit serve`: one small file per service, in the toolkit's home.
+"""The records of running services: one small file for each `toolkit serve`, in the toolkit's home.
 
 It has the random address of the service's Triton and is removed when the service ends. A record
 whose process is gone is ignored. Reading it needs neither gRPC nor the service.
@@ -58,7 +58,7 @@ class Record:
 
     @property
     def alive(self) -> bool:
-        """Whether its process still runs; one that its parent has not collected does not."""
+        """Whether its process still runs; a zombie does not."""
         with suppress(psutil.Error):
             process = psutil.Process(self.pid)
             ended = process.status() == psutil.STATUS_ZOMBIE

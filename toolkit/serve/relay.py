@@ -1,4 +1,4 @@
-"""Triton's gRPC for other machines, without what changes the server or runs a caller's code.
+"""Forwards Triton's gRPC for other machines, without calls that change the server or run code.
 
 `python -m toolkit.serve.relay`: it listens on a reachable address and forwards calls to the private
 socket of Triton. Inference and calls that describe models are forwarded. Loading and unloading need

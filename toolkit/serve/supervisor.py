@@ -23,7 +23,7 @@ from toolkit.progress import Progress, silent
 from toolkit.runtime.environments import link_environments
 from toolkit.runtime.triton import ensure_triton
 from toolkit.serve import stubs
-from toolkit.serve.folder import make_private, sweep
+from toolkit.serve.folder import check_disk, make_private, sweep
 from toolkit.serve.front import GATEWAY_SOCKET, Front, gateway, relay, wait_until_ready
 from toolkit.serve.healing import Healer
 from toolkit.serve.linkable import linkable
@@ -123,6 +123,8 @@ class Supervisor:
         self.models = [model for model in self.known if not self._waits(model)]
         # before anything is downloaded or loaded: a taken port is found in milliseconds
         check_free(options.ports)
+        if warning := check_disk(options.logs):
+            self.report(warning)
         # /dev/shm may be full of what a killed service left
         sweep()
         runtime = ensure_triton(self.progress)

@@ -1,4 +1,4 @@
-"""Tells busy from dead: sends a probe now and then, and measures work while the answer is missing.
+"""Distinguishes busy from dead processes: probes them, and measures their work until they answer.
 
 A probe may queue behind minutes of work. So a missing answer alone is not enough: a process that
 finishes requests or uses the processor meanwhile is busy, and only one that does neither is dead.
@@ -55,7 +55,7 @@ class Watch:
         self._next_at = self.now() + self.timeouts.interval_s
 
     def check(self) -> str | None:
-        """Why it counts as dead; None while it is alive. Never waits for it."""
+        """Why the process counts as dead; None while it is alive. Never waits for it."""
         now = self.now()
         if self._answer is None:
             if now >= self._next_at:

@@ -1,5 +1,5 @@
-"""A model named only by its source → a repository of one model, without a models.yaml.
+"""Builds a repository of one model that is named by its source, without a models.yaml.
 
-`source` reads what a text names, `detect` asks its files what kind of model they are, `entry`
-writes the models.yaml and builds the repository in the toolkit's home.
+`source` parses the text, `detect` recognizes the kind of model from its files, `entry` writes the
+models.yaml and builds the repository in the toolkit's home.
 """

@@ -1,6 +1,6 @@
-"""What kind of model a checkpoint is, by the names of its files and its config.json.
+"""Recognizes the kind of a checkpoint by the names of its files and its config.json.
 
-Small files only: a repository on the Hub is asked before its weights are downloaded.
+It reads small files only, also from a repository on the Hub, before weights are downloaded.
 """
 
 from collections.abc import Collection, Mapping
@@ -26,7 +26,7 @@ _DECLARE = "declare it in a models.yaml with its `kind`: toolkit init"
 
 @dataclass(frozen=True, slots=True)
 class Detected:
-    """A source with its kind, and the longest context that the model says it takes."""
+    """A source with its kind, and the model's maximum context in tokens."""
 
     source: Source
     kind: str
@@ -34,7 +34,7 @@ class Detected:
 
 
 def detect(source: Source, progress: Progress) -> Detected:
-    """Raises SourceError for what cannot be served, with what it is instead."""
+    """Raises SourceError for a source that cannot be served, and says what it is."""
     if isinstance(source, GgufSource):
         return _gguf(source, progress)
     files = _hub(source, progress) if isinstance(source, HubSource) else None
@@ -63,7 +63,7 @@ def kind_of(name: str, files: Files) -> str:
 
 
 def longest_context(config: Mapping[str, Any]) -> int | None:
-    """`max_position_embeddings`, also of the text part of a model with several."""
+    """`max_position_embeddings` of a config, or of its text part."""
     text = config.get("text_config")
     for part in (config, text if isinstance(text, dict) else {}):
         for key in ("max_position_embeddings", "n_positions", "max_sequence_length"):

@@ -1,4 +1,4 @@
-"""The models.yaml that a source stands for, and the repository that is built from it.
+"""Writes the models.yaml for a source, and builds its repository.
 
 Both are in the toolkit's home, in a folder that is named after the entry, and can be deleted.
 """
@@ -47,7 +47,7 @@ class Single:
 def plan(
     text: str, source: Source, progress: Progress, *, context_length: int | None = None
 ) -> Single:
-    """What `source` would be served as; `text` is what was typed, which becomes an alias.
+    """The entry for `source`; `text` is what the user typed, which becomes an alias.
 
     Raises SourceError, MissingExtra.
     """

@@ -1,6 +1,6 @@
-"""What somebody types to name a model → a source: `hf:ORG/NAME`, a file, a folder, a name.
+"""Parses the text that names a model: `hf:ORG/NAME`, a file, a folder, a name.
 
-Looks at the disk only to tell files from folders.
+It reads the disk only to distinguish files from folders.
 """
 
 import re

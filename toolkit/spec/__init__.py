@@ -1,4 +1,4 @@
-"""models.yaml: how it is read and checked. It does not depend on weights or Triton."""
+"""Reads and checks models.yaml. It does not depend on weights or Triton."""
 
 from toolkit.fields.entry import BaseEntry, SourcedEntry
 from toolkit.fields.source import (

@@ -1,4 +1,4 @@
-"""Names of models, aliases and adapters that clash; what else is wrong is for the kinds to find."""
+"""Finds names of models, aliases and adapters that clash; the kinds check everything else."""
 
 from collections.abc import Iterator, Mapping
 

@@ -1,7 +1,7 @@
-"""YAML text → plain data plus the line of every key and item, so that errors can point at them.
+"""Parses YAML text to plain data with the line of every key and item, for error messages.
 
-Everything that is wrong with the text itself (syntax, duplicate keys, keys that are not strings)
-becomes a finding; whatever can still be read is read. It does not know about models.
+Errors of the text itself (syntax, duplicate keys, keys that are not strings) become findings, and
+the rest is read. It does not know about models.
 """
 
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ MAX_NODES = 100_000
 
 @dataclass
 class Document:
-    """What a YAML file says, and where: `lines` maps paths like ("models", "a", 0) to lines."""
+    """The content of a YAML file; `lines` maps paths such as ("models", "a", 0) to lines."""
 
     file: str
     data: object = None
@@ -28,7 +28,7 @@ class Document:
     findings: list[Finding] = field(default_factory=list)
 
     def line(self, path: Path) -> int:
-        """The line of `path`, or of its nearest parent that is written down."""
+        """The line of `path`, or of its nearest parent in the file."""
         while path and path not in self.lines:
             path = path[:-1]
         return self.lines.get(path, 1)

@@ -1,4 +1,4 @@
-"""Pydantic's errors as findings about models.yaml. `Document` knows the lines."""
+"""Converts pydantic's errors to findings about models.yaml."""
 
 import json
 from collections.abc import Mapping
@@ -41,7 +41,7 @@ _EXAMPLE = "begin with `version: 1` and `models:`"
 
 
 def explain(read: Document, details: ErrorDetails, at: Path = (), kind: str = "") -> Finding:
-    """One error as a finding. `at` is the path of the validated part, `kind` the model's."""
+    """Converts one error. `at` is the path of the validated part, `kind` the model's."""
     loc = details["loc"]
     if at and loc and loc[0] in ENTRIES:  # an entry by itself: the union's tag comes first
         loc = loc[1:]
@@ -87,7 +87,7 @@ def errors(error: ValidationError) -> list[ErrorDetails]:
 
 
 def kindless_findings(read: Document, name: str, raw: Mapping[str, object]) -> list[Finding]:
-    """What is wrong with an entry whose kind is missing or unknown, whatever its kind should be.
+    """The errors of an entry whose kind is missing or unknown, independent of its kind.
 
     A misspelt kind is taken for the one that it resembles.
     """

@@ -1,4 +1,4 @@
-"""models.yaml on disk → checked models, or all errors with their lines."""
+"""Loads a models.yaml: returns its checked models, or raises all errors with their lines."""
 
 import copy
 import json
@@ -25,7 +25,7 @@ from toolkit.targets import Target
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """A models.yaml and the folder that its relative paths start from. `read` knows the lines."""
+    """A models.yaml and the folder that its relative paths start from. `read` has the lines."""
 
     models: Mapping[str, BaseEntry]
     folder: Path
@@ -37,7 +37,7 @@ class Spec:
         return Path(self.read.file).name
 
     def for_target(self, target: Target) -> dict[str, BaseEntry]:
-        """The models with what their entries change for `target`.
+        """The models with their changes for `target`.
 
         Raises SpecError for what this target cannot do, with lines.
         """
@@ -125,7 +125,7 @@ class _Reading:
         raw: dict[str, Any],
         targets: tuple[str, ...] = (),
     ) -> BaseEntry | None:
-        """The entry with its changes for `targets`; without what is wrong with it, or None."""
+        """The entry with its changes for `targets`, without invalid parts; None if invalid."""
         merged, self._origins[name] = changed(raw, targets)
         try:
             entry = ENTRY.validate_json(_json(merged))
@@ -150,7 +150,7 @@ class _Reading:
         self.check(target)
 
     def check(self, target: Target | None = None) -> None:
-        """Everything that several fields, entries or the disk decide."""
+        """Checks what depends on several fields, entries or the disk."""
         around = Surroundings(self.entries, self._folder, target, self._read.file)
         for name, entry in self.entries.items():
             for place, problem, hint in kinds.of(entry).findings(name, entry, around):

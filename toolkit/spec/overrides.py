@@ -1,4 +1,4 @@
-"""What an entry's `targets` change for one target, and the place of each change. Pure."""
+"""Applies an entry's `targets` for one target, and keeps the place of each change. Pure."""
 
 import copy
 from collections.abc import Iterator

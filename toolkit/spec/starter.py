@@ -1,4 +1,4 @@
-"""A first models.yaml with comments that show further fields.
+"""Writes a first models.yaml, with comments that show further fields.
 
 Pure text; it is read back before it is written, so that a starter is always valid.
 """
@@ -55,7 +55,7 @@ def starter(
 
 
 def name_of(source: str) -> str:
-    """A name for what a source holds: the repository's, the file's or the package's own."""
+    """A model name for a source: the name of the repository, the file or the package."""
     origin = parse_source(source)
     inner = origin.file if isinstance(origin, GgufSource) else origin
     match inner:
@@ -72,7 +72,7 @@ def name_of(source: str) -> str:
 
 
 def unused(name: str, taken: Iterable[str]) -> str:
-    """`name`, or with a number behind it when there is one already."""
+    """`name`, with a number appended if it is in use."""
     names = set(taken)
     candidates = (
         name if number == 1 else f"{name}-{number}" for number in range(1, len(names) + 2)

@@ -1,7 +1,7 @@
-"""Upstreams that are registered while the gateway runs: created, drained, deleted.
+"""Registers, drains and deletes upstreams while the gateway runs.
 
-What is changed here every gateway process follows within a second. A key is never stored: a row
-says which variable or file of the gateway's machine holds it.
+Every gateway process applies a change within a second. Keys are not stored: a row names the
+variable or file of the gateway's machine that contains the key.
 """
 
 import asyncio
@@ -119,17 +119,17 @@ class Backends:
             return await self._find(change.connection, one.id)
 
     async def enable(self, actor: Actor, backend_id: str) -> Backend:
-        """It gets requests again, also after a drain. Raises NotFound, Conflict."""
+        """Sends requests to it again, also after a drain. Raises NotFound, Conflict."""
         values = {"enabled": True, "draining_at_us": None}
         return await self._edit(actor, "backends.enable", backend_id, lambda _, __: values)
 
     async def disable(self, actor: Actor, backend_id: str) -> Backend:
-        """Its models are not listed, and it gets no request; running ones continue."""
+        """Hides its models and sends it no more requests; running ones continue."""
         values = {"enabled": False}
         return await self._edit(actor, "backends.disable", backend_id, lambda _, __: values)
 
     async def drain(self, actor: Actor, backend_id: str) -> Backend:
-        """It gets no new request; running ones continue."""
+        """Sends it no new requests; running ones continue."""
 
         def values(one: Backend, now_us: int) -> dict[str, Any]:
             return {"draining_at_us": one.draining_at_us or now_us}
@@ -137,7 +137,7 @@ class Backends:
         return await self._edit(actor, "backends.drain", backend_id, values)
 
     async def refresh(self, actor: Actor, backend_id: str) -> Backend:
-        """Every process looks up its name, reads its key and connects again."""
+        """Makes every process look up its name, read its key and connect again."""
 
         def values(_: Backend, now_us: int) -> dict[str, Any]:
             return {"refreshed_at_us": now_us}

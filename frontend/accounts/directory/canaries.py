@@ -1,6 +1,6 @@
-"""Canaries: several models that share the requests for one name. Created, changed, promoted, ended.
+"""Creates, changes, promotes and ends canaries: several models that share requests for one name.
 
-Every gateway process follows a change within a second; running requests continue.
+Every gateway process applies a change within a second; running requests continue.
 """
 
 import re
@@ -107,7 +107,7 @@ class Canaries:
             return await self._find(change.connection, one.id)
 
     async def promote(self, actor: Actor, key: str, model: str) -> Canary:
-        """One of the targets gets all requests. Raises InvalidRequest, NotFound."""
+        """Sends all requests to one of the targets. Raises InvalidRequest, NotFound."""
         known = await self.get(key)
         names = [one.model for one in known.shares]
         if model not in names:
@@ -128,7 +128,7 @@ class Canaries:
             return await self._find(change.connection, one.id)
 
     async def delete(self, actor: Actor, key: str) -> Canary:
-        """The name leads again to the model that has it. Raises NotFound."""
+        """Ends a canary: its name refers to the model of that name again. Raises NotFound."""
         async with self.changes.begin(actor, "canaries.delete") as change:
             one = await self._find(change.connection, key)
             _require(actor, one.name)

@@ -1,4 +1,4 @@
-"""One change of accounts: who makes it, in which transaction, and what is noted of it."""
+"""One change of accounts: its author, its transaction and its event."""
 
 import hashlib
 import time
@@ -35,8 +35,8 @@ class Change:
 
     @property
     def kept(self) -> dict[str, str] | None:
-        """What an earlier request with the same idempotency key kept; who reads it repeats the
-        answer in place of the change."""
+        """The result of an earlier request with the same idempotency key, to be returned
+        instead of changing anything."""
         self.was_read = True
         return self.earlier
 
@@ -46,7 +46,7 @@ class Change:
         return self.was_read and self.earlier is not None
 
     def note(self, kind: str, target_id: str, **details: Any) -> None:
-        """What the event says, and what a repeated request leads to; never a secret."""
+        """Sets the event's details and the result for repeated requests; never a secret."""
         self.target_kind, self.target_id, self.details = kind, target_id, details
         self.answer = {"id": target_id, **self.answer}
 

@@ -1,4 +1,4 @@
-"""All that can be done to the accounts of one database."""
+"""All operations on the accounts of one database."""
 
 from dataclasses import dataclass
 from typing import Self

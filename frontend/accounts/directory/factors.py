@@ -1,7 +1,7 @@
-"""Second factors of users: set up with a first code, asked for at each sign-in with a password.
+"""Sets up, checks and removes second factors of users, for sign-ins with a password.
 
-A code works once. Failures are counted for a user at an address and for the user, so that knowing
-the password does not make a million guesses possible.
+A code works once. Failures are counted for a user at an address and for the user, so that somebody
+who knows the password cannot try a million codes.
 """
 
 import time
@@ -39,7 +39,7 @@ def _attempts() -> Attempts:
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What an app is set up with."""
+    """The data for setting up an app."""
 
     secret: str
     address: str
@@ -82,7 +82,7 @@ class Factors:
         return _setup(secret, actor.name)
 
     async def pending(self, actor: Actor) -> Setup:
-        """The secret that waits for its first code; a new one where there is none yet."""
+        """The secret that is not confirmed yet; a new one if there is none."""
         async with self.changes.database.connect() as rows:
             factor = await find_factor(rows, actor.id)
         if factor is None or factor.confirmed_at_us is not None:
@@ -110,7 +110,7 @@ class Factors:
         return codes
 
     async def check(self, actor: Actor, code: str, browser: str = "") -> None:
-        """Uses a code or a recovery code up. Raises Forbidden, RateLimited."""
+        """Checks and consumes a code or a recovery code. Raises Forbidden, RateLimited."""
         # by user, not by address alone: who knows the password can come from anywhere
         attempt = await self.attempts.admit(actor.address, actor.id, browser)
         async with self.changes.database.begin() as rows:
@@ -121,14 +121,14 @@ class Factors:
         attempt.succeed()
 
     async def remove(self, actor: Actor, code: str) -> None:
-        """The actor's own. Raises Forbidden, RateLimited."""
+        """Removes the actor's own app. Raises Forbidden, RateLimited."""
         await self.check(actor, code)
         async with self.changes.begin(actor, "users.remove_factor") as change:
             await drop_factor(change.connection, actor.id)
             change.note("user", actor.id)
 
     async def reset(self, actor: Actor, user_id: str) -> None:
-        """Of a user who lost telephone and recovery codes: ends every session. Raises NotFound."""
+        """Removes the app of a user who lost it, and ends all their sessions. Raises NotFound."""
         async with self.changes.begin(actor, "users.reset_factor") as change:
             await find_user(change.connection, actor, user_id)
             await drop_factor(change.connection, user_id)

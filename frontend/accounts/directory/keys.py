@@ -1,5 +1,5 @@
-"""Keys. The text of a key is returned by the request that makes it, and by nothing else: only its
-digest is stored. A key never allows more than the key that it was made with.
+"""Creates, edits, rotates and deletes keys. The text of a key is only returned by the request that
+makes it: its digest is stored. A key never allows more than the key that made it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ from frontend.accounts.credentials import (
 from frontend.accounts.directory.actor import Actor
 from frontend.accounts.directory.change import Change, Changes
 from frontend.accounts.directory.groups import disabled
-from frontend.accounts.directory.quotas import NewQuota, add_quota
+from frontend.accounts.directory.quotas import add_quota
 from frontend.accounts.directory.rules import check_quotas, check_text, exists, find_user
 from frontend.accounts.directory.users import NewUser, add_user
 from frontend.accounts.keys import Key as Line
@@ -26,6 +26,7 @@ from frontend.accounts.limits import Measure
 from frontend.accounts.limits import Scope as Whose
 from frontend.accounts.scopes import covers, make_scope
 from frontend.domain.accounts import Key
+from frontend.domain.allowances import NewQuota
 from frontend.domain.identity import Scope
 from frontend.errors import Conflict, Forbidden, InvalidRequest
 from frontend.store import accounts as store
@@ -45,7 +46,7 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class NewKey:
-    """What a key begins with. The scopes are texts; None does not limit it."""
+    """The fields of a new key. The scopes are lists of texts; None means no limit."""
 
     name: str = ""
     models: list[str] | None = None
@@ -57,7 +58,7 @@ class NewKey:
 
 @dataclass(frozen=True, slots=True)
 class MadeKey:
-    """A key and its text; None where it was made earlier and cannot be shown again."""
+    """A key and its text; None if it was made earlier and cannot be shown again."""
 
     key: Key
     text: str | None = field(repr=False)
@@ -122,7 +123,7 @@ class Keys:
     async def rotate(
         self, actor: Actor, key_id: str, grace_s: int, owner: str | None = None
     ) -> MadeKey:
-        """A new text for the same public id; the one before works for `grace_s` more seconds.
+        """Makes a new text for the same public id; the old one works for `grace_s` more seconds.
 
         Raises NotFound, Forbidden, Conflict.
         """
@@ -151,7 +152,7 @@ class Keys:
             return MadeKey(await _key(rows, key_id), text)
 
     async def delete(self, actor: Actor, key_id: str, owner: str | None = None) -> None:
-        """The key stops working; what it used stays. Raises NotFound, Forbidden."""
+        """Deletes a key; its usage is kept. Raises NotFound, Forbidden."""
         async with self.changes.begin(actor, "keys.delete") as change:
             key = await self._own(change, actor, key_id, owner)
             await store.KEYS.delete(change.connection, [key_id], change.now_us)
@@ -198,7 +199,7 @@ def check_new(actor: Actor, new: NewKey, now_us: int) -> None:
 
 
 def check_covers(actor: Actor, scope: Scope, expires_at_us: int | None) -> None:
-    """Raises Forbidden where a key would allow more than the key that the actor presented."""
+    """Raises Forbidden if a key would allow more than the key that the actor presented."""
     if not covers(actor.scope, scope):
         raise Forbidden("a key with a scope can only manage keys within that scope")
     ends_us = actor.expires_at_us

@@ -1,4 +1,4 @@
-"""Plans and who has them, credits, and the price table."""
+"""Manages plans, subscriptions, credits and the price table."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -7,12 +7,12 @@ from frontend.accounts import plans as rules
 from frontend.accounts.credits import Balance, NotEnough, Reason, Transfer, transfer
 from frontend.accounts.directory.actor import Actor
 from frontend.accounts.directory.change import Change, Changes
-from frontend.accounts.directory.quotas import NewQuota, check_quota
+from frontend.accounts.directory.quotas import check_quota
 from frontend.accounts.directory.rules import check_choice, check_name, check_text, exists
 from frontend.accounts.limits import MAX_AMOUNT, Scope
 from frontend.accounts.memory import plan_of, subscription_of
 from frontend.accounts.windows import parse_window
-from frontend.domain.allowances import StoredPlan, StoredPrice, Subscription
+from frontend.domain.allowances import NewQuota, StoredPlan, StoredPrice, Subscription
 from frontend.domain.ids import new_id
 from frontend.errors import Conflict, InvalidRequest, NotFound
 from frontend.store import accounts as store
@@ -61,7 +61,7 @@ class Plans:
             return await _plan(change.connection, plan_id)
 
     async def edit(self, actor: Actor, plan_id: str, values: dict[str, Any]) -> StoredPlan:
-        """From the next period on, a subscriber gets other credits. Raises NotFound."""
+        """Edits a plan; subscribers get its credits from the next period on. Raises NotFound."""
         async with self.changes.begin(actor, "plans.edit") as change:
             await _plan(change.connection, plan_id)
             _check(values, change.now_us)
@@ -70,7 +70,7 @@ class Plans:
             return await _plan(change.connection, plan_id)
 
     async def delete(self, actor: Actor, plan_id: str) -> None:
-        """Raises NotFound; Conflict for a plan that somebody has."""
+        """Raises NotFound; Conflict for a plan with subscribers."""
         async with self.changes.begin(actor, "plans.delete") as change:
             rows, plan = change.connection, await _plan(change.connection, plan_id)
             for column in ("plan_id", "next_plan_id"):
@@ -93,7 +93,7 @@ class Subscriptions:
             return await allowances.SUBSCRIPTIONS.page(rows, range_, ended_at_us=None, **filters)
 
     async def subscribe(self, actor: Actor, kind: str, holder: str, plan_id: str) -> Subscription:
-        """An upgrade counts immediately, a downgrade from the next period on.
+        """Gives a plan: an upgrade takes effect now, a downgrade from the next period on.
 
         Raises InvalidRequest, Forbidden.
         """
@@ -117,7 +117,7 @@ class Subscriptions:
             return exists(found, "subscription", holder)
 
     async def end(self, actor: Actor, subscription_id: str) -> None:
-        """Its credits expire. Raises NotFound."""
+        """Ends a subscription; its credits expire. Raises NotFound."""
         async with self.changes.begin(actor, "subscriptions.end") as change:
             found = await allowances.SUBSCRIPTIONS.find(
                 change.connection, subscription_id, locked=True, ended_at_us=None
@@ -135,7 +135,7 @@ class Subscriptions:
     async def grant(
         self, actor: Actor, kind: str, holder: str, amount: int, note: str
     ) -> dict[str, int]:
-        """Gives credits, or takes them back (below 0). The balances. Raises InvalidRequest."""
+        """Adds credits, or removes them (below 0); returns the balances. Raises InvalidRequest."""
         check_text("note", note)
         if not 0 < abs(amount) <= MAX_AMOUNT:
             text = f"'credits' is {amount / 1e6:g}; it must be a millionth to {MAX_AMOUNT / 1e6:g}"
@@ -169,7 +169,7 @@ class Subscriptions:
 
 @dataclass(frozen=True, slots=True)
 class Prices:
-    """The price table. A price never changes: another one begins."""
+    """The price table. A price is never edited: a new one replaces it from a time on."""
 
     changes: Changes
 
@@ -179,7 +179,7 @@ class Prices:
             return await allowances.PRICES.page(rows, range_, **filters)
 
     async def create(self, actor: Actor, model: str, values: dict[str, Any]) -> StoredPrice:
-        """From `starts_at_us` on, or from now on. Raises InvalidRequest, Conflict."""
+        """Adds prices from `starts_at_us` or now on. Raises InvalidRequest, Conflict."""
         check_text("model", model)
         if not model:
             text = "'model' is empty; it must be a model's name, or '*' for all"
@@ -195,7 +195,7 @@ class Prices:
             return exists(found, "price", price_id)
 
     async def delete(self, actor: Actor, price_id: str) -> None:
-        """What has been charged stays. Raises NotFound."""
+        """Deletes a price; earlier charges are kept. Raises NotFound."""
         async with self.changes.begin(actor, "prices.delete") as change:
             if await allowances.PRICES.find(change.connection, price_id) is None:
                 raise NotFound(f"there is no price '{price_id[:64]}'", code="price_not_found")
@@ -255,7 +255,7 @@ def _save(
 
 
 def balance_of(accounts: dict[str, tuple[str, int]]) -> Balance:
-    """A holder's stored accounts for the rules of credits."""
+    """Converts a holder's stored accounts to a balance."""
     names = ("available", "reserved", "spent", "expired")
     return Balance(*(accounts[name][1] for name in names))
 

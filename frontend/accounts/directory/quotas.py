@@ -1,8 +1,7 @@
 """Quotas of organisations, groups, users and keys; and users' requests for more.
 
-A request that is approved becomes a quota of its own, often with an end; of several quotas for the
-same thing the largest counts. To delete a quota, or make it again, forgets nothing of what was
-used.
+An approved request becomes a quota of its own, often with an end; of several quotas for the same
+measure, the largest applies. Deleting a quota, or making it again, does not reset the usage.
 """
 
 from contextlib import suppress
@@ -14,7 +13,7 @@ from frontend.accounts.directory.change import Change, Changes
 from frontend.accounts.directory.rules import check_choice, check_text, exists
 from frontend.accounts.limits import MAX_AMOUNT, Measure, Scope
 from frontend.accounts.windows import Kind, parse_window
-from frontend.domain.allowances import STATUSES, Quota, QuotaRequest
+from frontend.domain.allowances import STATUSES, NewQuota, Quota, QuotaRequest
 from frontend.domain.ids import new_id
 from frontend.errors import Conflict, InvalidRequest, StoreUnavailable
 from frontend.store import accounts as store
@@ -32,25 +31,6 @@ _SUBJECTS: dict[Scope, Records[Any]] = {
     Scope.USER: store.USERS,
     Scope.KEY: store.KEYS,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class NewQuota:
-    """What a quota says."""
-
-    scope_kind: str
-    scope_id: str
-    measure: str
-    period: str
-    amount: int
-    model: str = ""
-    expires_at_us: int | None = None
-
-    @property
-    def what(self) -> dict[str, str]:
-        """What it counts, and for whom."""
-        names = ("scope_kind", "scope_id", "model", "measure", "period")
-        return {name: getattr(self, name) for name in names}
 
 
 def check_quota(quota: NewQuota, now_us: int) -> None:
@@ -151,7 +131,7 @@ class Quotas:
             return quota
 
     async def reset(self, actor: Actor, quota_id: str) -> Quota:
-        """What was used counts as 0 from now on, in every process. Raises NotFound."""
+        """Sets its usage to 0 in every process. Raises NotFound."""
         async with self.changes.begin(actor, "quotas.reset") as change:
             quota = await _quota(change.connection, quota_id)
             await allowances.forget_used(change.connection, quota)
@@ -219,7 +199,7 @@ class QuotaRequests:
         amount: int | None = None,
         expires_at_us: int | None = AS_ASKED,
     ) -> QuotaRequest:
-        """Grants this amount, or what was asked for. `expires_at_us`: None: without an end.
+        """Grants this amount, or the requested one. `expires_at_us`: None: without an end.
 
         Raises NotFound, Conflict, InvalidRequest.
         """

@@ -1,7 +1,7 @@
-"""Requests for keys from people without an account: pending, then approved or refused.
+"""Requests for keys from people without an account, which administrators approve or refuse.
 
-The applicant gets the key with the answer to the form. It starts to work when the request is
-approved, so it is never shown to anyone else, and nothing has to be sent to the applicant later.
+The applicant gets the key with the answer to the form. It becomes valid when the request is
+approved, so it is never shown to anyone else or sent later.
 """
 
 from dataclasses import dataclass, field
@@ -24,6 +24,8 @@ from frontend.domain.ids import new_id
 from frontend.errors import Conflict, NotFound, Overloaded, RateLimited
 from frontend.store import accounts as store
 from frontend.store.records import Range, Rows
+from frontend.store.turns import take_turn
+from frontend.turns import Turns
 
 MAX_PENDING, MAX_PENDING_PER_ADDRESS = 1000, 5
 MAX_REASON = 1000
@@ -32,7 +34,7 @@ _KEPT_US = 30 * 24 * 3600 * 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """What an applicant writes."""
+    """The fields of the form."""
 
     name: str
     email: str
@@ -41,7 +43,7 @@ class Form:
 
 @dataclass(frozen=True, slots=True)
 class Approval:
-    """What an applicant gets. `user.name` may differ from what the applicant asked for."""
+    """The granted account and key. `user.name` may differ from the requested name."""
 
     user: NewUser
     key: NewKey
@@ -53,6 +55,8 @@ class KeyRequests:
 
     changes: Changes
     throttle: Throttle = field(default_factory=lambda: Throttle(5, 600.0))
+    turns: Turns = field(default_factory=lambda: Turns(1, max_waiting=32))
+    """A flood of requests has one connection to the database, and others have the rest."""
 
     async def submit(self, form: Form, address: str) -> tuple[KeyRequest, str]:
         """The request, and the key that works once it is approved.
@@ -68,7 +72,9 @@ class KeyRequests:
             raise RateLimited(text, wait_us=int(wait_s * 1e6))
         now_us, request_id, key_id = self.changes.now_us(), new_id(), new_public_id()
         text = new_key(key_id)
-        async with self.changes.database.begin() as rows:
+        async with self.turns.taken(subject), self.changes.database.begin() as rows:
+            # two gateways that count at the same moment would both find room for the last one
+            await take_turn(rows, "key requests")
             # first, because old ones would count against the bounds below
             await store.drop_old_requests(rows, now_us)
             if await store.count_pending(rows, now_us, subject) >= MAX_PENDING_PER_ADDRESS:
@@ -94,7 +100,7 @@ class KeyRequests:
             return await _request(rows, request_id), text
 
     async def status(self, request_id: str, presented: bytes) -> KeyRequest:
-        """For the applicant, who presents the key. Raises NotFound for everyone else."""
+        """The request, for its applicant, who presents the key. Raises NotFound otherwise."""
         async with self.changes.database.connect() as rows:
             request = await _request(rows, request_id)
             digest = await store.digest_of_request(rows, request_id)

@@ -1,4 +1,4 @@
-"""Roles as they are stored: editable, but never so that the editor gains by it."""
+"""Creates, edits and deletes roles. Editors cannot give themselves more rights."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +21,7 @@ class Roles:
     changes: Changes
 
     async def seed(self) -> None:
-        """Adds the roles that a new database begins with."""
+        """Adds the initial roles of a new database."""
         now_us = self.changes.now_us()
         rows = [
             {

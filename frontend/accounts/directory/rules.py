@@ -1,4 +1,4 @@
-"""What holds for every change: names, rights, and what exists. Pure but for the look-ups."""
+"""Checks that all changes share: names, rights, and existence. Pure, except for look-ups."""
 
 import re
 from collections.abc import AsyncIterator, Iterable
@@ -71,7 +71,7 @@ def check_choice(field: str, text: str | None, known: Iterable[str]) -> None:
 
 
 def exists(value: T | None, noun: str, value_id: str, param: str | None = None) -> T:
-    """The value. Raises NotFound without one; InvalidRequest where a field (`param`) names it."""
+    """Returns the value. If it is None, raises NotFound, or InvalidRequest if a field names it."""
     if value is not None:
         return value
     words = noun.replace("_", " ")
@@ -124,7 +124,7 @@ async def check_quotas(rows: Rows, actor: Actor, now_us: int) -> None:
 
 
 async def check_may_set_passwords(rows: Rows, actor: Actor, now_us: int) -> None:
-    """Raises Forbidden for a key with limits: who signs in with a password has none of them."""
+    """Raises Forbidden for a key with limits: a sign-in with a password would not have them."""
     if actor.scope is not UNLIMITED or actor.expires_at_us is not None:
         raise Forbidden(
             "a key that has a scope or an expiry time cannot set passwords; use another key, or"
@@ -135,7 +135,7 @@ async def check_may_set_passwords(rows: Rows, actor: Actor, now_us: int) -> None
 
 @asynccontextmanager
 async def keeping_an_admin(rows: Rows) -> AsyncIterator[None]:
-    """Raises Conflict at the end of a change that leaves no administrator with access."""
+    """Raises Conflict at the end of the block if no administrator with access is left."""
     before = await store.roles_with_access(rows, role=ADMIN.name)
     yield
     if before and not await store.roles_with_access(rows, role=ADMIN.name):

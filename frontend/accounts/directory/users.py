@@ -1,4 +1,4 @@
-"""Users. Deleting one deletes their keys; what they used stays, under an id that is not reused."""
+"""Creates, edits and deletes users. Deleting one deletes the keys; usage is kept under the id."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,7 +29,7 @@ from frontend.store.sessions import end_sessions
 
 @dataclass(frozen=True, slots=True)
 class NewUser:
-    """What an account begins with. `group_id` of None: the group 'default'."""
+    """The fields of a new account. `group_id` of None: the group 'default'."""
 
     name: str
     role: str = DEFAULT_ROLE
@@ -124,7 +124,7 @@ class Users:
         return password
 
     async def choose_password(self, actor: Actor, new: str) -> None:
-        """In place of a one-time password, by whom it was given to.
+        """Replaces a one-time password, for the user who got it.
 
         Raises InvalidRequest, Forbidden, RateLimited, Overloaded.
         """
@@ -138,7 +138,10 @@ class Users:
         await self._set(actor, "users.choose_password", new)
 
     async def change_password(self, actor: Actor, current: str, new: str) -> None:
-        """The actor's own. Raises InvalidRequest, Forbidden, RateLimited, Overloaded."""
+        """Changes the actor's password.
+
+        Raises InvalidRequest, Forbidden, RateLimited, Overloaded.
+        """
         _check_password(new, actor.name)
         # counted before the hash, or guesses at the same time would all be hashed
         if (wait_s := self.throttle.fail([actor.id])) > 0:

@@ -17,11 +17,11 @@ class AdminPage:
 
     @property
     def address(self) -> str:
-        """Where it is."""
+        """The path of the page."""
         return "/admin" if self.name == "overview" else f"/admin/pages/{self.name}"
 
     def is_for(self, role: Role) -> bool:
-        """Whether users of the role can do something there."""
+        """Whether the role has one of the page's permissions."""
         return any(allows(role, one) for one in self.permissions)
 
 

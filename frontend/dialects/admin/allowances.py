@@ -1,4 +1,4 @@
-"""Bodies of the routes for quotas, plans, credits and prices, and what they show.
+"""Bodies and answers of the routes for quotas, plans, credits and prices.
 
 Credits and money have decimals here and are integers of millionths inside. Instants are seconds.
 """
@@ -11,6 +11,7 @@ from frontend.dialects.admin.answers import Shown
 from frontend.dialects.admin.bodies import instant_us
 from frontend.dialects.declare import Body, about
 from frontend.domain.allowances import (
+    NewQuota,
     Quota,
     QuotaRequest,
     StoredPlan,
@@ -67,7 +68,7 @@ class QuotaRequestBody(Body, kw_only=True):
 
 
 class ApprovalBody(Body, kw_only=True):
-    """What is granted."""
+    """The approval of a request for a larger quota."""
 
     amount: Annotated[Amount | None, about("The amount to grant. Default: the requested one.")] = (
         None
@@ -79,7 +80,7 @@ class ApprovalBody(Body, kw_only=True):
 
 
 class RefusalBody(Body, kw_only=True):
-    """Why not."""
+    """The refusal of a request."""
 
     note: Annotated[str, about("The reason, for the user.")] = ""
 
@@ -122,7 +123,7 @@ class PlanBody(Body, kw_only=True):
 
 
 class SubscriptionBody(Body, kw_only=True):
-    """Who gets which plan."""
+    """A new subscription: a holder and a plan."""
 
     scope_kind: Annotated[str, about("The kind of subscriber: organisation, group or user.")]
     scope_id: Annotated[str, _SUBJECT]
@@ -160,7 +161,7 @@ def micro(value: float) -> int:
 
 
 def columns_of_price(body: PriceBody) -> dict[str, Any]:
-    """What a body says about prices, besides the model."""
+    """The price columns of a body, without the model."""
     names = ("prompt", "cached", "completion", "image", "request", "credits")
     values: dict[str, Any] = {f"{name}_micro": micro(getattr(body, name)) for name in names}
     values["upstream"] = body.upstream
@@ -169,8 +170,23 @@ def columns_of_price(body: PriceBody) -> dict[str, Any]:
     return values
 
 
+def quota_of(body: QuotaBody) -> NewQuota:
+    """What an administrator sets."""
+    return _new_quota(body, body.scope_kind, body.scope_id)
+
+
+def requested_quota_of(body: QuotaRequestBody, user_id: str) -> NewQuota:
+    """What a user asks for."""
+    return _new_quota(body, "user", user_id)
+
+
+def _new_quota(body: QuotaBody | QuotaRequestBody, kind: str, holder: str) -> NewQuota:
+    end_us = instant_us(body.expires_at)
+    return NewQuota(kind, holder, body.measure, body.period, body.amount, body.model or "", end_us)
+
+
 def changes_of_quota(body: QuotaEdit) -> dict[str, Any]:
-    """What an edit changes."""
+    """The columns that an edit changes."""
     values: dict[str, Any] = {}
     if body.amount is not UNSET:
         values["amount"] = body.amount
@@ -180,12 +196,12 @@ def changes_of_quota(body: QuotaEdit) -> dict[str, Any]:
 
 
 def end_of_approval(body: ApprovalBody, as_asked: int) -> int | None:
-    """When what is granted ends; None: never."""
+    """When the granted quota ends, in microseconds; None: never."""
     return as_asked if body.expires_at is UNSET else instant_us(body.expires_at)
 
 
 def changes_of_plan(body: PlanBody | PlanEdit) -> dict[str, Any]:
-    """What a body says about a plan."""
+    """The columns that an edit of a plan changes."""
     values: dict[str, Any] = {}
     if body.credits is not UNSET:
         values["credits_micro"] = None if body.credits is None else micro(body.credits)
@@ -197,7 +213,7 @@ def changes_of_plan(body: PlanBody | PlanEdit) -> dict[str, Any]:
 
 
 def values_of_plan(body: PlanBody) -> dict[str, Any]:
-    """What a new plan begins with."""
+    """The columns of a new plan."""
     return {"shared": False, "quotas": [], "credits_micro": None} | changes_of_plan(body)
 
 

@@ -1,4 +1,4 @@
-"""Accounts as JSON: objects list the fields that they show. Instants are seconds since 1970."""
+"""Renders accounts as JSON. Instants are seconds since 1970."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -151,7 +151,7 @@ def render(shown: Shown) -> bytes:
 
 
 def render_page(rows: Sequence[Any], limit: int, show: Callable[[Any], Shown]) -> bytes:
-    """At most `limit` of the rows; one more says that there is a next page."""
+    """Renders at most `limit` of the rows; a further row means that there is a next page."""
     data = [show(row) for row in rows[:limit]]
     more = len(rows) > limit
     body = {"object": "list", "data": data, "has_more": more}
@@ -159,5 +159,5 @@ def render_page(rows: Sequence[Any], limit: int, show: Callable[[Any], Shown]) -
 
 
 def render_deleted(kind: str, deleted_id: str) -> bytes:
-    """What was deleted."""
+    """The answer of a deletion."""
     return orjson.dumps({"id": deleted_id, "object": kind, "deleted": True})

@@ -1,5 +1,5 @@
-"""Backends: the body that registers one, and how they are shown. A key is never shown: only the
-name of the variable or file that holds it."""
+"""Bodies and answers for backends. Keys are never shown, only the name of the variable or file that
+contains them."""
 
 from typing import Annotated, Any, Literal
 
@@ -40,7 +40,7 @@ class TensorsBody(Body, kw_only=True, omit_defaults=True):
 
 
 class ServedBody(Body, kw_only=True, omit_defaults=True):
-    """What the server does not say about one of its models."""
+    """Facts about a model that its server does not report."""
 
     name: Annotated[str, Meta(min_length=1, max_length=256), about("The name that clients use.")]
     own: Annotated[str | None, about("Its name at the server, if different.")] = None
@@ -98,7 +98,7 @@ class BackendBody(Body, kw_only=True):
 
 
 class BackendEdit(Body, kw_only=True):
-    """Changes of a registered upstream; what is left out stays."""
+    """Changes of a registered upstream; omitted fields are unchanged."""
 
     max_concurrent: Annotated[
         Count | UnsetType | None, about("Maximum number of concurrent requests; null: no limit.")
@@ -138,7 +138,7 @@ class BackendEdit(Body, kw_only=True):
 
 
 def changes_of(body: BackendEdit) -> tuple[dict[str, Any], str | None]:
-    """The columns that an edit changes, and the revision that it is made of."""
+    """The columns that an edit changes, and the revision that its sender saw."""
     given = changed(body)
     revision = given.pop("revision", None)
     if "gpu_memory_gb" in given:

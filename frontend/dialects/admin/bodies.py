@@ -1,7 +1,6 @@
-"""Request bodies of the accounts API. A field that is not declared here cannot be set: neither an
-id, nor a digest, nor a role by somebody who may not give it.
+"""Request bodies of the accounts API. Only declared fields can be set, so ids and digests cannot.
 
-In edits a field that is left out stays as it is, and null removes its value.
+In edits an omitted field is unchanged, and null removes its value.
 """
 
 from typing import Annotated, Any, Literal
@@ -226,7 +225,7 @@ class NoBody(Body, kw_only=True):
 
 
 def changed(body: Struct) -> dict[str, Any]:
-    """The fields of an edit that were sent, and what they become; instants in microseconds."""
+    """The sent fields of an edit with their new values; instants in microseconds."""
     values = {
         field.name: value
         for field in structs.fields(body)

@@ -26,6 +26,6 @@ class PurgeBody(Body, kw_only=True):
 
 
 def show_cache(facts: dict[str, Any]) -> Shown:
-    """Figures, with the part of the answers that were found."""
+    """The statistics of the cache, with the hit rate."""
     asked = facts["hits"] + facts["misses"]
     return {**facts, "hit_rate": round(facts["hits"] / asked, 4) if asked else None}

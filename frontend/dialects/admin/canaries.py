@@ -1,4 +1,4 @@
-"""Canaries: the bodies that create and change one, and how they are shown."""
+"""Bodies and answers for canaries."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
@@ -54,7 +54,7 @@ class CanaryBody(Body, kw_only=True):
 
 
 class CanaryEdit(Body, kw_only=True):
-    """Changes of a canary; what is left out stays."""
+    """Changes of a canary; omitted fields are unchanged."""
 
     targets: Annotated[Targets | UnsetType, _TARGETS] = UNSET
     sticky: Annotated[StickyName | UnsetType, _STICKY] = UNSET
@@ -78,7 +78,7 @@ def targets_of(body: list[TargetBody]) -> tuple[Target, ...]:
 
 
 def changes_of(body: CanaryEdit) -> tuple[dict[str, Any], str | None]:
-    """What an edit changes, and the revision that its sender saw."""
+    """The columns that an edit changes, and the revision that its sender saw."""
     values = changed(body)
     revision = values.pop("revision", None)
     if not isinstance(body.targets, UnsetType):
@@ -87,7 +87,7 @@ def changes_of(body: CanaryEdit) -> tuple[dict[str, Any], str | None]:
 
 
 def show_canary(one: Canary, figures: Mapping[str, Mapping[str, Any]] | None = None) -> Shown:
-    """A canary. `figures`: what a gateway knows of each target."""
+    """A canary. `figures`: the statistics of each target in this gateway."""
     return {
         "id": one.id,
         "object": "canary",

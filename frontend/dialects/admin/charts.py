@@ -1,4 +1,4 @@
-"""The body of a chart: what a page draws of numbers that it has from the API."""
+"""The body of a chart, which a page sends with numbers from the API."""
 
 from typing import Annotated, Literal
 

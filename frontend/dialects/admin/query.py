@@ -1,4 +1,4 @@
-"""The query of a list: how many, after which one, and filters. Pure."""
+"""Parses the query of a list: limit, cursor and filters. Pure."""
 
 from collections.abc import Collection
 from dataclasses import dataclass

@@ -1,8 +1,8 @@
-"""How a change of the history is undone: a request to the ordinary API that sets the old values.
+"""Makes the request that undoes a change of the history, by setting the old values.
 
-Pure. Its sender needs the permission of that route, and it is a change of its own. Only edits
-can be undone: what was deleted is gone, and what was created may be in use. Canaries are different:
-all that is of one is its shares, so a new one can be ended, and an ended one made again.
+Pure. The request uses the ordinary API, so its sender needs the permission of that route, and it is
+a change of its own. Only edits can be undone: deleted objects cannot be restored, and created ones
+may be in use. A canary only consists of shares, so its creation and its end can be undone.
 """
 
 from typing import Any

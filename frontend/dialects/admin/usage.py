@@ -14,8 +14,8 @@ _SHOWN = {"credits_micro": "credits", "price_micro": "price", "duration_us": "du
 def render_usage(
     rows: Sequence[dict[str, Any]], limit: int, totals: dict[str, Any], by: Sequence[str] | None
 ) -> bytes:
-    """At most `limit` of the rows; one more says that there are more, on a next page if the rows
-    have an order by the columns `by`. With a hint where there is nothing."""
+    """Renders at most `limit` of the rows; a further row means that there are more, on a next page if
+    the rows have an order by the columns `by`. Without rows the answer has a hint."""
     more = len(rows) > limit
     shown = [_shown(row) for row in rows[:limit]]
     last = rows[limit - 1] if more else None
@@ -42,7 +42,7 @@ def render_csv(rows: Sequence[dict[str, Any]], by: Sequence[str], sums: Sequence
 
 
 def cursor_of(row: dict[str, Any], by: Sequence[str]) -> str:
-    """What `after` is for the page after this row."""
+    """The cursor `after` of the page that follows this row."""
     return "~".join([str(row["start_us"]), *(str(row[name]) for name in by)])
 
 

@@ -1,7 +1,7 @@
-"""Events → Anthropic's message, whole or as its sequence of stream events.
+"""Renders events as Anthropic's message, whole or as a sequence of stream events.
 
-Pure. A stream's blocks follow each other, one open at a time: thinking, text, calls. Joined they
-are the whole message: both are made from the same events.
+Pure. A stream has one open block at a time: thinking, text, calls. The joined blocks equal the
+whole message, because both are made from the same events.
 """
 
 from typing import Any
@@ -26,7 +26,7 @@ class MessageStream:
         self._blocks = 0
 
     def first(self, usage: Usage) -> bytes:
-        """The message without content, and a sign of life, as the API sends them."""
+        """The message without content, and a `ping` event, as the API sends them."""
         message = _message(self._id, self._model, [], (None, None), usage)
         start = _event("message_start", {"message": message})
         return start + _event("ping", {})
@@ -44,7 +44,7 @@ class MessageStream:
         return b"".join(parts)
 
     def last(self, usage: Usage) -> bytes:
-        """Why it ended, and what it took."""
+        """The stop reason and the usage."""
         reason, sequence = self._ending.reason(usage)
         delta = {"stop_reason": reason, "stop_sequence": sequence}
         body = {"delta": delta, "usage": render_usage(usage), **_edits(self._call)}
@@ -158,7 +158,7 @@ class _Ending:
 
 
 def render_usage(usage: Usage) -> dict[str, Any]:
-    """Token counts; what came from the cache is counted apart."""
+    """Token counts; tokens from the cache are counted separately."""
     return {
         "input_tokens": usage.prompt_tokens - usage.cached_tokens,
         "cache_creation_input_tokens": 0,

@@ -1,7 +1,7 @@
-"""Content blocks of Anthropic's messages → the canonical conversation. Pure.
+"""Converts content blocks of Anthropic's messages to the canonical conversation. Pure.
 
-Results of tools come in user messages and become messages of their own, before what the user says;
-their images stand with what the user says, because templates have no place for them in a result.
+Tool results in user messages become separate messages before the user's text. Their images are
+added to the user's text, because templates do not support images in a result.
 """
 
 import re
@@ -106,7 +106,7 @@ class _Call(Open, kw_only=True):
 
 
 def read_user(blocks: list[Any], path: str, images: list[ImageLink]) -> list[Message]:
-    """A user's messages: results of tools first. Images go into `images`, in order."""
+    """Reads a user's messages: tool results first. Appends images to `images`, in order."""
     results: list[Message] = []
     parts: list[Text | Image] = []
     for index, block in enumerate(blocks):
@@ -128,7 +128,7 @@ def read_user(blocks: list[Any], path: str, images: list[ImageLink]) -> list[Mes
 
 
 def read_assistant(blocks: list[Any], path: str) -> Message:
-    """An assistant's message. Fields that SDKs add are ignored."""
+    """Reads an assistant's message. Fields that SDKs add are ignored."""
     texts, thoughts, calls = [], [], []
     for index, block in enumerate(blocks):
         place = f"{path}[{index}]"

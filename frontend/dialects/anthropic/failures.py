@@ -1,7 +1,7 @@
 """An error in Anthropic's shape: `{"type": "error", "error": {…}, "request_id"}`.
 
-Some clients parse the text, so it is the API's own: LiteLLM and LangChain recognise a prompt that
-is too long, and Claude Code reads the numbers to request fewer tokens.
+Some clients parse the text, so it has the API's own wording: LiteLLM and LangChain recognise a
+prompt that is too long, and Claude Code reads the numbers to request fewer tokens.
 """
 
 import orjson
@@ -22,7 +22,7 @@ _TYPES = {
 
 
 def status_of(error: GatewayError) -> int:
-    """The HTTP status; Anthropic's API has its own for a busy server."""
+    """The HTTP status; Anthropic's API uses 529 for a busy server."""
     return 529 if isinstance(error, Overloaded) else error.status
 
 

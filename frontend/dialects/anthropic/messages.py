@@ -32,11 +32,11 @@ class _Said(Body, kw_only=True):
 
 
 class User(_Said, tag_field="role", tag="user"):
-    """What the user says, and the results of tools."""
+    """A user's message: text and tool results."""
 
 
 class Assistant(_Said, tag_field="role", tag="assistant"):
-    """What the model said."""
+    """An assistant's message."""
 
 
 class System(_Said, tag_field="role", tag="system"):
@@ -47,13 +47,13 @@ Messages = Annotated[list[User | Assistant | System], Meta(min_length=1)]
 
 
 def make_system(given: str | list[Any] | None) -> tuple[Message, ...]:
-    """The system prompt, where there is one."""
+    """The system prompt, if there is one."""
     text = read_texts(given, "system") if isinstance(given, list) else given
     return (Message("system", text),) if text else ()
 
 
 def make_messages(given: list[User | Assistant | System], images: list[ImageLink]) -> list[Message]:
-    """The conversation; what it refers to goes into `images`, in order."""
+    """Converts the conversation; appends the images that it refers to, in order."""
     messages: list[Message] = []
     for index, one in enumerate(given):
         content = one.content
@@ -75,7 +75,7 @@ def make_messages(given: list[User | Assistant | System], images: list[ImageLink
 
 
 def check_any(body: object) -> None:
-    """Says that there is no message in the API's own words, which clients know."""
+    """Raises InvalidRequest without a message, with the API's own text, which clients parse."""
     given = body.get("messages") if isinstance(body, dict) else None
     # a missing field is left to the declaration, which names it
     if given is not None and not (given and isinstance(given, list)):

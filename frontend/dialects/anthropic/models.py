@@ -1,4 +1,4 @@
-"""`GET /v1/models` as Anthropic's clients read it; they tell themselves by a header."""
+"""`GET /v1/models` for Anthropic's clients, which are recognized by a header."""
 
 from datetime import UTC, datetime
 from typing import Any

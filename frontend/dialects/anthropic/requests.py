@@ -1,7 +1,7 @@
 """`POST /v1/messages` and `/v1/messages/count_tokens`: request → canonical generation.
 
-Pure. What a served model cannot do (Anthropic's own tools, documents, containers) is refused by
-name; `cache_control` is taken, because prefixes are cached without being asked.
+Pure. Features that served models do not have (Anthropic's own tools, documents, containers) are
+refused by name; `cache_control` is accepted, because prefixes are always cached.
 """
 
 from dataclasses import dataclass
@@ -51,7 +51,7 @@ class MessagesCall:
 
 
 def parse_messages(body: object, max_messages: int, *, counting: bool = False) -> MessagesCall:
-    """`counting`: nothing is to be written. Raises InvalidRequest naming the field."""
+    """`counting`: only tokens are counted. Raises InvalidRequest naming the field."""
     check_any(body)
     given = read(CountBody if counting else MessagesBody, body)
     if not given.model:

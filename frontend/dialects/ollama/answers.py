@@ -1,6 +1,6 @@
-"""Events → Ollama's answers: NDJSON chunks, or one object; with times as they were measured.
+"""Renders events as Ollama's answers: NDJSON chunks or one object, with measured times.
 
-Tool calls are sent whole, with their arguments as objects. Joined chunks equal the unary answer.
+Tool calls are sent complete, with their arguments as objects. Joined chunks equal the unary answer.
 """
 
 import time
@@ -16,7 +16,7 @@ from frontend.domain.usage import Usage
 
 
 class OllamaReply:
-    """One reply, from the moment in which its request came in."""
+    """One reply; its times are counted from the arrival of the request."""
 
     def __init__(self, call: OllamaCall) -> None:
         self._call = call
@@ -29,23 +29,23 @@ class OllamaReply:
         self._context: list[int] = []
 
     def admitted(self) -> None:
-        """The request's wait has ended: until now Ollama would have loaded the model."""
+        """Notes the end of the request's wait, which Ollama reports as loading time."""
         self._load_ns = time.perf_counter_ns() - self._start_ns
 
     def arrived(self) -> None:
-        """Some of the answer has come, and it is measured when."""
+        """Notes the time at which a part of the answer arrived."""
         self._last_ns = time.perf_counter_ns()
         if self._first_ns is None:
             self._first_ns = self._last_ns
 
     def chunk(self, events: list[Event]) -> bytes:
-        """The line for a group of events; empty when there is nothing to tell yet."""
+        """The line for a group of events; empty if there is nothing to send yet."""
         fields = self.collect(events)
         self.arrived()
         return self._line(fields) if fields else b""
 
     def collect(self, events: list[Event]) -> dict[str, Any]:
-        """What a group of events tells, by the names of a message."""
+        """The content of a group of events, by the field names of a message."""
         fields: dict[str, Any] = {}
         for event in events:
             self._context += event.prompt_token_ids or []
@@ -96,7 +96,7 @@ class OllamaReply:
 
 
 def render_loading(call: OllamaCall) -> bytes:
-    """The answer to an empty prompt: the model is there, or has gone."""
+    """The answer to an empty prompt: the model is loaded or unloaded."""
     answer: dict[str, Any] = {"model": call.model, "created_at": now()}
     answer |= {"message": {"role": "assistant", "content": ""}} if call.chat else {"response": ""}
     answer |= {"done": True, "done_reason": "unload" if call.unload else "load"}
@@ -112,7 +112,7 @@ def render_image(call: OllamaCall, image: str, start_ns: int) -> bytes:
 
 
 def now() -> str:
-    """This moment as Ollama writes it."""
+    """The current time in Ollama's format."""
     return datetime.now(UTC).isoformat().replace("+00:00", "Z")
 
 

@@ -49,7 +49,7 @@ class EmbeddingsBody(_Embed, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class EmbedCall:
-    """A parsed request; without texts it only asks whether the model is there."""
+    """A parsed request; without texts it only checks that the model is available."""
 
     model: str
     embedding: Embedding
@@ -76,7 +76,7 @@ def parse_embed(body: object, max_inputs: int, *, single: bool) -> EmbedCall:
 
 
 def check_dimensions(call: EmbedCall, model: Model) -> None:
-    """Raises InvalidRequest when the model has no vectors of the length that is asked for."""
+    """Raises InvalidRequest if the model does not support the requested vector length."""
     if call.dimensions not in (None, model.dimensions, *model.matryoshka):
         raise InvalidRequest(
             f"'dimensions' is {call.dimensions}; this model's vectors have {model.dimensions}",
@@ -85,7 +85,7 @@ def check_dimensions(call: EmbedCall, model: Model) -> None:
 
 
 def render_embed(call: EmbedCall, vectors: Vectors | None, times_ns: tuple[int, int]) -> bytes:
-    """`times_ns`: in all, and until the request was let in."""
+    """`times_ns`: the total time, and the time until the request started."""
     rows: list[object] = []
     if vectors is not None:
         rows = list(np.frombuffer(vectors.raw, dtype="<f4").reshape(-1, vectors.dimensions))

@@ -1,6 +1,6 @@
 """An error in Ollama's shape: `{"error": "text"}`, also as the last line of a stream.
 
-Clients have only the text to recognise an error by, so it is Ollama's own if Ollama has one.
+Clients recognise an error only by its text, so it is Ollama's own text if Ollama has one.
 """
 
 import orjson

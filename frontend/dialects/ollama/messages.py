@@ -32,7 +32,7 @@ class Call(Open, kw_only=True):
 
 
 class MessageBody(Open, kw_only=True):
-    """What one side said."""
+    """One message."""
 
     role: Annotated[
         Literal["system", "user", "assistant", "tool"] | None,
@@ -52,7 +52,7 @@ class MessageBody(Open, kw_only=True):
 
 
 def make_messages(given: list[MessageBody], links: list[ImageLink]) -> tuple[Message, ...]:
-    """The conversation; what it refers to goes into `links`, in order."""
+    """Converts the conversation; appends the images that it refers to to `links`, in order."""
     return tuple(_message(one, f"messages[{i}]", links) for i, one in enumerate(given))
 
 
@@ -84,7 +84,7 @@ def _calls(given: list[Call], path: str) -> tuple[ToolCall, ...]:
 
 
 def make_content(text: str, images: list[ImageLink]) -> str | tuple[Text | Image, ...]:
-    """The text, or parts for the template: images first, as Ollama's own templates have them."""
+    """The text, or parts for the template: images first, as in Ollama's own templates."""
     if not images:
         return text
     places = [Image() for _ in images]
@@ -92,7 +92,7 @@ def make_content(text: str, images: list[ImageLink]) -> str | tuple[Text | Image
 
 
 def read_images(given: list[Any] | None, path: str) -> list[ImageLink]:
-    """Files as `data:` URLs. Raises InvalidRequest for what is not base64."""
+    """Converts files to `data:` URLs. Raises InvalidRequest for a file that is not base64."""
     if len(given or ()) > MAX_IMAGES:
         raise refuse(path, _IMAGES)
     links = []

@@ -1,7 +1,7 @@
-"""What is served, as `/api/tags`, `/api/show` and `/api/ps` tell it; and the rules of names.
+"""Renders the served models for `/api/tags`, `/api/show` and `/api/ps`, and reads their names.
 
-A name without a tag means the tag `latest`. What a model's config does not say is left out, or is
-the type's empty value where clients expect one.
+A name without a tag means the tag `latest`. Unknown facts are omitted, or are the type's empty
+value if clients expect one.
 """
 
 import hashlib
@@ -45,7 +45,7 @@ class PullBody(NameBody, kw_only=True):
 
 
 def full_name(name: str) -> str:
-    """With its tag."""
+    """The name with its tag."""
     return name if ":" in name else name + _LATEST
 
 
@@ -118,7 +118,7 @@ def render_show(model: Model) -> bytes:
 
 
 def capabilities(model: Model) -> list[str]:
-    """Ollama's words for what a model can do."""
+    """Ollama's names of a model's capabilities."""
     return [word for ours, word in _CAPABILITIES.items() if ours in model.capabilities]
 
 

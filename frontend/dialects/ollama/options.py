@@ -1,8 +1,8 @@
-"""Ollama's `options` → canonical sampling, one by one.
+"""Converts Ollama's `options` to canonical sampling.
 
-Three kinds: what the engine does; what cannot change an answer here, and is only warned of; what
-would change the answer and cannot be had, which is refused. Unknown ones are ignored, as Ollama
-does, with a warning.
+There are three kinds: options that the engine supports; options that do not change an answer here,
+which cause a warning; and unsupported options that would change it, which are refused. Unknown ones
+are ignored with a warning, as Ollama does.
 """
 
 from dataclasses import dataclass, field
@@ -93,17 +93,17 @@ class Options:
     """`keep_alive` in seconds, if it is given."""
 
     def warn_of_stay(self) -> None:
-        """`keep_alive` is not honoured."""
+        """Warns that `keep_alive` has no effect."""
         self.warnings.append("keep_alive: the operator decides how long the model stays loaded")
 
     def warn_of_context(self, served: int | None) -> None:
-        """For embeddings, which are of as much of a text as the model reads."""
+        """Warns that embeddings use the model's own context."""
         if served is not None and self.context not in (None, served):
             self.warnings.append(f"num_ctx: the model reads {served} tokens of each text")
 
     def resolve_context(self, served: int | None) -> int | None:
-        """The tokens of prompt and reply; None where nobody knows. Warns of a context that is
-        smaller than what was asked for, as Ollama clamps."""
+        """The context for prompt and reply in tokens; None if unknown. Like Ollama, limits the
+        requested context to the model's, with a warning."""
         if served is not None and self.context is not None and self.context > served:
             self.warnings.append(f"num_ctx: the model is served with {served} tokens")
         known = [one for one in (served, self.context) if one is not None]
@@ -111,7 +111,7 @@ class Options:
 
 
 def make_options(given: OptionsBody | None, raw: Any) -> Options:
-    """`raw` are the options as they were sent. Raises InvalidRequest."""
+    """`raw` are the sent options. Raises InvalidRequest."""
     if given is None:
         return Options()
     _check_off(given)
@@ -128,8 +128,7 @@ def make_options(given: OptionsBody | None, raw: Any) -> Options:
 
 
 def parse_keep_alive(given: float | str | None) -> float | None:
-    """Seconds; infinite for a negative value, None where nothing is given. Raises
-    InvalidRequest."""
+    """Seconds; infinite for a negative value, None if it is not given. Raises InvalidRequest."""
     if given is None:
         return None
     try:

@@ -90,7 +90,7 @@ class _Parts:
 
     @property
     def template(self) -> Object | None:
-        """What the chat template and the reader of the reply get about reasoning."""
+        """The options about reasoning, for the chat template and the parser of the reply."""
         return None if self.think is None else {"enable_thinking": self.think}
 
 
@@ -243,8 +243,8 @@ def check_abilities(call: OllamaCall, model: Model) -> None:
 
 
 def fit_context(call: OllamaCall, model: Model) -> OllamaCall:
-    """The call within the context that `num_ctx` asks for, or the model has: a prompt that leaves
-    no room is shortened unless `truncate` is false, and the answer ends where the context does."""
+    """Limits the call to the context of `num_ctx` or of the model: a prompt that is too long is
+    shortened unless `truncate` is false, and the answer ends at the end of the context."""
     limit = call.options.resolve_context(model.context_length)
     if call.generation is None or limit is None:
         return call

@@ -1,4 +1,4 @@
-"""Events → the answer of `/v1/chat/completions`, whole or as chunks. Pure.
+"""Renders events as the answer of `/v1/chat/completions`, whole or as chunks. Pure.
 
 Joined chunks equal the whole answer: both are made from the same events.
 """
@@ -26,7 +26,7 @@ class _Choice:
     reason: str | None = None
 
     def message(self) -> dict[str, Any]:
-        """Content is null beside tool calls, unless the model said something, too."""
+        """The message of a choice; content is null beside tool calls, unless there is text, too."""
         content = "".join(self.text)
         message: dict[str, Any] = {
             "role": "assistant",
@@ -96,7 +96,7 @@ class ChatAnswer:
 
 
 class ChatChunks:
-    """Renders a stream. What does not change between chunks is rendered once."""
+    """Renders a stream. The constant part of the chunks is rendered once."""
 
     def __init__(
         self, call: ChatCall, answer_id: str, model: str, fingerprint: str | None = None
@@ -159,7 +159,7 @@ class ChatChunks:
         return b"}]" + self._usage.field + b"}\n\n"
 
     def last(self, usage: Usage | None) -> bytes:
-        """The usage, when asked for, and the end mark."""
+        """The usage, if requested, and the end mark."""
         if usage is None:
             return b"data: [DONE]\n\n"
         counts = orjson.dumps(render_usage(usage))
@@ -170,7 +170,7 @@ _OPEN = b',"logprobs":null,"finish_reason":null'
 
 
 def finish_reason(reason: str | None) -> str:
-    """OpenAI's word for why a completion ended; an aborted one ended early, as by a limit."""
+    """OpenAI's finish reason; an aborted completion has `length`, because it ended early."""
     return reason if reason in ("stop", "tool_calls", "content_filter") else "length"
 
 

@@ -1,7 +1,7 @@
-"""Events → the answer of `/v1/completions`, whole or as chunks. Pure.
+"""Renders events as the answer of `/v1/completions`, whole or as chunks. Pure.
 
-Choice number `prompt * n + index`. `echo` puts the prompt in front, with its log probabilities
-when they are asked for; `best_of` generates more and keeps the best.
+The number of a choice is `prompt * n + index`. `echo` adds the prompt in front, with its log
+probabilities if requested; `best_of` generates more choices and keeps the best.
 """
 
 import time
@@ -104,7 +104,7 @@ class CompletionAnswer:
 
 
 class CompletionChunks:
-    """Renders a stream. What does not change between chunks is rendered once."""
+    """Renders a stream. The constant part of the chunks is rendered once."""
 
     def __init__(
         self, call: CompletionCall, answer_id: str, model: str, fingerprint: str | None = None
@@ -166,7 +166,7 @@ class CompletionChunks:
         return ids
 
     def last(self, usage: Usage | None) -> bytes:
-        """The usage, when asked for, and the end mark."""
+        """The usage, if requested, and the end mark."""
         if usage is None:
             return b"data: [DONE]\n\n"
         if self._call.score_only:
@@ -186,7 +186,7 @@ def echoed_tokens(event: Event) -> list[dict[str, Any]]:
 
 
 def joined_text(tokens: list[dict[str, Any]]) -> str:
-    """The text that tokens spell, multi-byte characters across tokens included."""
+    """The joined text of tokens, including characters that span several tokens."""
     return b"".join(bytes(token.get("bytes") or []) for token in tokens).decode(errors="replace")
 
 

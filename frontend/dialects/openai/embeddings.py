@@ -69,7 +69,7 @@ def parse_embedding(body: object, max_inputs: int) -> EmbeddingCall:
 
 
 def check_dimensions(asked: int | None, model: Model) -> None:
-    """Raises InvalidRequest when the model has no vectors of the length that is asked for."""
+    """Raises InvalidRequest if the model does not support the requested vector length."""
     if asked in (None, model.dimensions, *model.matryoshka):
         return
     known = ", ".join(map(str, sorted(model.matryoshka)))
@@ -82,7 +82,7 @@ def check_dimensions(asked: int | None, model: Model) -> None:
 
 
 def check_ids(embedding: Embedding, model: Model) -> None:
-    """Raises InvalidRequest when the model only takes text."""
+    """Raises InvalidRequest if the model only accepts text."""
     if embedding.ids is not None and Input.TOKEN_IDS not in model.accepts:
         raise InvalidRequest(
             f"the model '{model.name}' does not accept token ids; send text "

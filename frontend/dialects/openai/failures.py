@@ -1,7 +1,7 @@
 """An error in OpenAI's shape: `{"error": {"message", "type", "param", "code"}}`.
 
-LiteLLM, LangChain and agents recognise some errors by their text. Those texts begin as the API's
-own do, and end with the code, because newer SDKs show only the text.
+LiteLLM, LangChain and agents recognise some errors by their text. Those texts begin like the API's
+own, and end with the code, because newer SDKs show only the text.
 """
 
 import orjson

@@ -1,4 +1,4 @@
-"""`/v1/files`: an upload's form, a list's query, and what is known of a file. Pure."""
+"""`/v1/files`: reads an upload's form and a list's query, and renders files. Pure."""
 
 import time
 from collections.abc import Mapping

@@ -1,6 +1,6 @@
-"""`response_format`: what an answer must match, in OpenAI's words. Pure.
+"""`response_format`: OpenAI's field for the format that an answer must have. Pure.
 
-A schema is enforced whether or not it is strict: callers cannot use an answer that breaks it.
+A schema is enforced even if it is not strict: callers cannot use an answer that violates it.
 """
 
 from typing import Annotated
@@ -38,7 +38,7 @@ class SchemaFormat(Body, tag_field="type", tag="json_schema", kw_only=True):
 
 
 class Formatted(Streamed, kw_only=True):
-    """What the answer must match, in OpenAI's words and in vLLM's."""
+    """The fields for the format of the answer: OpenAI's and vLLM's."""
 
     response_format: Annotated[
         TextFormat | ObjectFormat | SchemaFormat | None,
@@ -47,7 +47,7 @@ class Formatted(Streamed, kw_only=True):
 
 
 def make_format(body: Formatted) -> Structure | None:
-    """What the answer must match, in either way. Raises InvalidRequest for both at once."""
+    """The format of the answer from either field. Raises InvalidRequest if both are set."""
     engine = make_structure(body)
     format_ = body.response_format
     if format_ is None or isinstance(format_, TextFormat):

@@ -1,4 +1,4 @@
-"""The fields of every OpenAI request that say which model is asked, and by whom."""
+"""The fields of every OpenAI request for the model, the end user and the cache."""
 
 from typing import Annotated, Literal
 
@@ -12,7 +12,7 @@ Seconds = Annotated[int, Meta(ge=0, le=MAX_TTL_S)]
 
 
 class CacheControl(Body, kw_only=True):
-    """What the response cache may do with a request."""
+    """The request's options for the response cache."""
 
     use: Annotated[
         bool | None, about("Cache the answer even if it is not deterministic. Default: true.")
@@ -30,7 +30,7 @@ class CacheControl(Body, kw_only=True):
 
 
 class Identity(Body, kw_only=True):
-    """Which model is asked, by whom and why."""
+    """The model, the end user and the metadata of a request."""
 
     model: Annotated[str, about("The model's name, as GET /v1/models lists it.")]
     user: Annotated[str | None, about("An identifier of your end user.")] = None

@@ -1,4 +1,4 @@
-"""Images → the answer of `/v1/images/generations`, whole or as a stream's events. Pure."""
+"""Renders images as the answer of `/v1/images/generations`, whole or as stream events. Pure."""
 
 import base64
 import time
@@ -18,17 +18,17 @@ def render_images(call: ImageCall, shown: list[str], usage: Usage) -> bytes:
 
 
 def render_partial(call: ImageCall, number: int, file: bytes) -> bytes:
-    """The event that brings a preview."""
+    """The event of a preview."""
     return _event(call, "partial_image", file, {"partial_image_index": number})
 
 
 def render_completed(call: ImageCall, file: bytes, usage: Usage) -> bytes:
-    """The event that brings the image."""
+    """The event of the final image."""
     return _event(call, "completed", file, {"usage": _usage(usage)})
 
 
 def encode(file: bytes) -> str:
-    """As `b64_json` has it."""
+    """The file as base64, for `b64_json`."""
     return base64.b64encode(file).decode()
 
 

@@ -1,7 +1,7 @@
-"""`POST /v1/images/generations`: a prompt → canonical image request. Pure.
+"""`POST /v1/images/generations`: request → canonical image request. Pure.
 
-`size`, `quality`, `seed`, `steps`, `guidance` and `negative_prompt` reach the model or are refused
-beyond its limits; what the model would ignore is refused by name.
+`size`, `quality`, `seed`, `steps`, `guidance` and `negative_prompt` are passed to the model, or
+refused beyond its limits. Fields that the model would ignore are refused by name.
 """
 
 import re
@@ -142,7 +142,7 @@ def _format(body: ImageBody) -> tuple[str, int]:
 
 
 def resolve(call: ImageCall, model: Model) -> ImageCall:
-    """The call with what its quality means for this model, whose limits it must keep."""
+    """The call with the steps of its quality for this model, within the model's limits."""
     limits, image = model.image, call.image
     if limits is None:
         return call
@@ -163,7 +163,7 @@ def resolve(call: ImageCall, model: Model) -> ImageCall:
 
 
 def check_limits(image: ImageRequest, limits: ImageLimits) -> None:
-    """Raises InvalidRequest when the model does not draw this."""
+    """Raises InvalidRequest if the request exceeds the model's limits."""
     for name, value in (("width", image.width), ("height", image.height)):
         if value is None:
             continue
@@ -184,7 +184,7 @@ def check_limits(image: ImageRequest, limits: ImageLimits) -> None:
 
 
 def previews(call: ImageCall, model: Model) -> list[int]:
-    """The steps after which to look, spread over the image; fewer when it has few steps."""
+    """The steps after which previews are made, evenly spread; fewer if there are few steps."""
     steps = call.image.steps or (model.image.steps if model.image else 1)
     parts = call.partial_images + 1
     # a set, because few steps may round to the same one

@@ -1,4 +1,4 @@
-"""The items of `/v1/responses`, and the messages that they make. Pure.
+"""Converts the items of `/v1/responses` to messages. Pure.
 
 A turn of the model is several items here (reasoning, text, calls), and one canonical message.
 Unknown fields of the model's items are ignored: SDKs send items back with their own.
@@ -89,7 +89,7 @@ class _InputImage(Body, kw_only=True):
 def messages_of(
     items: list[Item], images: list[ImageLink], earlier: int = 0
 ) -> tuple[Message, ...]:
-    """The conversation; what it refers to goes into `images`, in order.
+    """Converts the conversation; appends the images that it refers to, in order.
 
     The first `earlier` items are those of stored responses. Raises InvalidRequest naming an item.
     """

@@ -75,7 +75,7 @@ class Developer(_Asked, tag_field="role", tag="developer"):
 
 
 class User(_Asked, tag_field="role", tag="user"):
-    """What the user says."""
+    """A user's message."""
 
 
 class Tool(_Said, tag_field="role", tag="tool", kw_only=True):
@@ -88,7 +88,7 @@ class Tool(_Said, tag_field="role", tag="tool", kw_only=True):
 
 
 class Function(_Asked, tag_field="role", tag="function"):
-    """The result of a function, from before there were tools."""
+    """The result of a function, in the older form without tools."""
 
 
 class CalledFunction(Open, kw_only=True):
@@ -102,7 +102,7 @@ class CalledFunction(Open, kw_only=True):
 
 
 class Call(Open, kw_only=True):
-    """A call as any server's SDK holds it."""
+    """A call, as SDKs of different servers send it."""
 
     type: Annotated[Literal["function"] | None, about("Always 'function'.")] = None
     id: Annotated[str | None, about("The call's id.")] = None
@@ -113,7 +113,7 @@ _Calls = Annotated[list[Call], Meta(max_length=MAX_CALLS)]
 
 
 class Assistant(Open, tag_field="role", tag="assistant", kw_only=True):
-    """What the model said: a text, calls, reasoning, a refusal or the words of an audio."""
+    """An assistant's message: text, calls, reasoning, a refusal or an audio transcript."""
 
     content: Annotated[
         str | list[Any] | None,

@@ -1,7 +1,7 @@
 """The messages of `/v1/chat/completions`. Pure.
 
-What an assistant said may come back as any server's SDK holds it, so unknown fields of its messages
-are ignored. All other messages have known fields only; any other is refused by name.
+Assistant messages are sent back in the form of any server's SDK, so their unknown fields are
+ignored. Unknown fields of all other messages are refused by name.
 """
 
 from collections.abc import Callable
@@ -38,7 +38,7 @@ class _SaidRefusal(Open, kw_only=True):
 
 
 def make_messages(given: list[ChatMessage], images: list[ImageLink]) -> tuple[Message, ...]:
-    """The conversation; what it refers to goes into `images`, in order."""
+    """Converts the conversation; appends the images that it refers to, in order."""
     return tuple([_MAKERS[type(one)](one, index, images) for index, one in enumerate(given)])
 
 

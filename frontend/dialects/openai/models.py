@@ -1,4 +1,4 @@
-"""`GET /v1/models`: what is served, in OpenAI's shape with the extensions that clients look for."""
+"""`GET /v1/models`: the served models, in OpenAI's shape with extensions that clients read."""
 
 import hashlib
 from typing import Any
@@ -19,7 +19,7 @@ def render_model(model: Model) -> bytes:
 
 
 def fingerprint(model: Model) -> str:
-    """Names the weights and how they are served: another one may answer a seed in another way."""
+    """Identifies the weights and their serving; with another one a seed may give another answer."""
     known = (model.name, model.details, model.created_s, model.context_length)
     return f"fp_{hashlib.sha256(repr(known).encode()).hexdigest()[:10]}"
 

@@ -137,7 +137,7 @@ def _document(index: int, given: Any) -> str:
 
 
 def render_rerank(call: RerankCall, scores: Scores, answer_id: str, model: str) -> bytes:
-    """Best first; equal ones in their order."""
+    """Renders the results, best first; equal scores in input order."""
     order = sorted(range(len(scores.values)), key=lambda index: -scores.values[index])
     results = []
     for index in order[: call.top]:
@@ -153,7 +153,7 @@ def render_rerank(call: RerankCall, scores: Scores, answer_id: str, model: str) 
 
 
 def render_score(scores: Scores, answer_id: str, model: str) -> bytes:
-    """In input order."""
+    """Renders the scores in input order."""
     data = [
         {"index": index, "object": "score", "score": value}
         for index, value in enumerate(scores.values)

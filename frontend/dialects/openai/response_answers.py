@@ -1,7 +1,7 @@
-"""Events → a response, whole and as its sequence of stream events, from one state. Pure.
+"""Renders events as a response, whole and as a sequence of stream events. Pure.
 
-Items follow each other, one open at a time: reasoning, text, calls. Every event carries the next
-`sequence_number`; the last one holds the whole response, which is also the unary answer.
+One item is open at a time: reasoning, text, calls. Every event has the next `sequence_number`; the
+last one contains the whole response, which is also the unary answer.
 """
 
 import time
@@ -33,7 +33,7 @@ class _Item:
     logprobs: list[dict[str, Any]] = field(default_factory=list)
 
     def render(self, status: str, *, empty: bool = False) -> dict[str, Any]:
-        """`empty`: as it begins."""
+        """The item as JSON; `empty`: without content, as at its start."""
         item: dict[str, Any] = {"id": self.id, "type": self.kind, "status": status}
         if self.kind == "function_call":
             arguments = "" if empty else "".join(self.pieces)
@@ -44,7 +44,7 @@ class _Item:
         return {**item, "role": "assistant", "content": content}
 
     def part(self, *, empty: bool = False) -> dict[str, Any]:
-        """The only part: its text, or its reasoning."""
+        """The item's only part: its text, or its reasoning."""
         text = "" if empty else "".join(self.pieces)
         if self.kind == "reasoning":
             return {"type": "reasoning_text", "text": text}
@@ -69,7 +69,7 @@ class ResponseWriter:
 
     @property
     def id(self) -> str:
-        """What `previous_response_id` says to continue from here."""
+        """The response's id, for `previous_response_id`."""
         return f"resp_{self._answer_id}"
 
     @property
@@ -100,7 +100,7 @@ class ResponseWriter:
         return b"".join(parts)
 
     def last(self, usage: Usage) -> bytes:
-        """The end of the last item, and the whole response."""
+        """The events that end the last item and the response."""
         # an answer without a word is a message, too
         parts = [] if self._items else self._enter("message", 0)
         parts += self._close()
@@ -108,7 +108,7 @@ class ResponseWriter:
         return b"".join([*parts, self._event(f"response.{whole['status']}", {"response": whole})])
 
     def failed(self, error: GatewayError) -> bytes:
-        """A failure after the first byte: the response as it is, and the error."""
+        """The event of a failure after the first byte: the response so far, and the error."""
         failure = {"code": "server_error", "message": error.message}
         whole = self._response("failed", self.output, None) | {"error": failure}
         about = {"code": error.code, "message": error.message, "param": error.param}
@@ -231,7 +231,7 @@ def render_deleted(response_id: str) -> bytes:
 
 
 def render_input_items(items: list[dict[str, Any]], response_id: str) -> bytes:
-    """The items that led to a response, newest first, as the API has them."""
+    """The input items of a response, newest first, as in the API."""
     data = [
         {"id": f"in_{response_id}{index}", "type": "message", **item, **_as_parts(item)}
         for index, item in reversed(list(enumerate(items)))

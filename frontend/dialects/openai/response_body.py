@@ -78,7 +78,7 @@ class ResponseStreamOptions(Body, kw_only=True):
 
 
 class ResponseBody(Sampled, kw_only=True):
-    """A conversation to be continued, and kept."""
+    """A conversation to be continued and stored."""
 
     input: Annotated[
         str | list[Any] | None,

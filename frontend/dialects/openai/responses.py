@@ -1,7 +1,7 @@
 """`POST /v1/responses`: request → canonical generation. Pure.
 
-What a response continues comes from the store; until then a call is not `resolved`. Tools that
-OpenAI runs itself, files, prompts and conversations kept elsewhere are refused by name.
+The conversation that a response continues is read from the store; until then a call is not
+`resolved`. Tools that OpenAI runs itself, files, stored prompts and conversations are refused.
 """
 
 from dataclasses import dataclass, replace
@@ -43,7 +43,7 @@ _INCLUDES = ("message.output_text.logprobs", "reasoning.encrypted_content")
 
 @dataclass(frozen=True, slots=True)
 class ResponseCall:
-    """A parsed request. `repeated` are the fields that a response repeats."""
+    """A parsed request. `repeated` are the request's fields that the response contains."""
 
     model: str
     items: list[Item]
@@ -57,7 +57,7 @@ class ResponseCall:
     images: tuple[ImageLink, ...] = ()
 
     def resolved(self, history: list[Item]) -> "ResponseCall":
-        """With the conversation before it. Raises InvalidRequest naming an item."""
+        """The call with the earlier conversation. Raises InvalidRequest naming an item."""
         images: list[ImageLink] = []
         items = [*history, *self.items]
         messages = messages_of(items, images, len(history))

@@ -1,6 +1,6 @@
-"""The sampling fields that OpenAI's chat, completions and responses share. Pure.
+"""The sampling fields shared by OpenAI's chat, completions and responses. Pure.
 
-Bounds are OpenAI's where it states them, the engine's for the fields that only engines know.
+Bounds are those that OpenAI states, and the engine's for fields that only engines have.
 """
 
 from typing import Annotated, Any

@@ -1,4 +1,4 @@
-"""How an answer is sent: whole or streamed, with or without counts and token ids. Pure."""
+"""The fields for sending an answer: whole or streamed, with usage or token ids. Pure."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -32,14 +32,14 @@ class Streamed(Sampled, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class StreamOptions:
-    """Which usage a stream has: none, at its end, or also so far in every chunk."""
+    """Whether a stream contains usage: not, at its end, or also in every chunk."""
 
     usage: bool = False
     continuous_usage: bool = False
 
 
 def make_stream_options(body: Streamed) -> StreamOptions:
-    """Raises InvalidRequest where nothing is streamed."""
+    """Raises InvalidRequest if the answer is not streamed."""
     options = body.stream_options
     if options is None:
         return StreamOptions()

@@ -1,4 +1,4 @@
-"""What an answer must match, in vLLM's fields: `structured_outputs` and `guided_…`. Pure."""
+"""vLLM's fields for the format of an answer: `structured_outputs` and `guided_…`. Pure."""
 
 from typing import Annotated, Any, get_args
 
@@ -20,7 +20,7 @@ _SCHEMA = "a JSON schema"
 
 
 class StructuredOutputs(Body, kw_only=True):
-    """vLLM's way to say what the answer must match: one of the kinds, with options."""
+    """vLLM's `structured_outputs`: exactly one constraint, with options."""
 
     json: Annotated[Object | str | None, about("A JSON schema, or its text.", must_be=_SCHEMA)] = (
         None
@@ -40,7 +40,7 @@ class StructuredOutputs(Body, kw_only=True):
 
 
 class Structured(Identity, kw_only=True):
-    """What the answer must match, in vLLM's fields."""
+    """The fields of vLLM for the format of the answer."""
 
     structured_outputs: Annotated[
         StructuredOutputs | None, about("The format of the answer, as vLLM's API describes it.")
@@ -111,7 +111,7 @@ def schemas_of(structure: Structure | None) -> tuple[SchemaUse, ...]:
 
 
 def names_of(structure: Structure | None) -> dict[str, str]:
-    """The caller's names of the fields that have other names in the canonical request."""
+    """The caller's names of fields that have other names in the canonical request."""
     names = {
         "structure": "structured_outputs",
         "template_options": "chat_template_kwargs",

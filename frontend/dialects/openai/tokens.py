@@ -1,7 +1,6 @@
 """`POST /tokenize` and `/detokenize` in vLLM's shapes. Pure.
 
-A request has a `prompt` or `messages`; which model it asks may be left out where only one can be
-meant.
+A request has a `prompt` or `messages`; its model may be omitted if only one is served.
 """
 
 from dataclasses import dataclass
@@ -78,7 +77,7 @@ class TokenizeCall:
 
     @property
     def capability(self) -> str:
-        """What its model must be able to do."""
+        """The capability that its model needs."""
         return "chat" if isinstance(self.generation.prompt, Conversation) else "completion"
 
 

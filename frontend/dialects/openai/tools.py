@@ -1,4 +1,4 @@
-"""What a chat request may call. Pure. The engine enforces and reads calls."""
+"""The tool fields of a chat request. Pure. The engine enforces and parses calls."""
 
 from typing import Annotated, Literal
 
@@ -10,7 +10,7 @@ _LEGACY = "it was replaced by {}; send that"
 
 
 class Calling(Formatted, kw_only=True):
-    """What the model may call."""
+    """The fields for tools and the choice of one."""
 
     functions: Annotated[
         Empty | None,

@@ -1,4 +1,4 @@
-"""Usage in OpenAI's shape, of a whole answer and of a stream so far."""
+"""Renders usage in OpenAI's shape, of a whole answer or of a stream so far."""
 
 from typing import Any
 
@@ -34,7 +34,7 @@ class ChunkUsage:
         """The field, behind others."""
 
     def see(self, event: Event, prompt: int = 0) -> None:
-        """Takes an event of prompt number `prompt`."""
+        """Counts an event of prompt number `prompt`."""
         if self._count is not None:
             self._count.see(prompt, event)
             # once per event, and not once per chunk that it makes

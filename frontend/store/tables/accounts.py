@@ -20,6 +20,7 @@ from sqlalchemy import (
 from sqlalchemy import text as sql
 
 from frontend.store.tables.columns import (
+    AsciiLower,
     belongs,
     count,
     identifier,
@@ -29,11 +30,12 @@ from frontend.store.tables.columns import (
     text,
 )
 
+_EXISTS = sql("deleted_at_us IS NULL")
+
 
 def _unique_while_it_exists(table: str, *columns: str) -> Index:
-    exists = sql("deleted_at_us IS NULL")
     name = f"uq_{table}_{'_'.join(columns)}"
-    return Index(name, *columns, unique=True, sqlite_where=exists, postgresql_where=exists)
+    return Index(name, *columns, unique=True, sqlite_where=_EXISTS, postgresql_where=_EXISTS)
 
 
 organisations = Table(
@@ -91,7 +93,13 @@ users = Table(
     optional_instant("disabled_at_us"),
     optional_instant("deleted_at_us"),
     _unique_while_it_exists("users", "name"),
-    _unique_while_it_exists("users", "email"),
+)
+Index(
+    "uq_users_email_any_case",
+    AsciiLower(users.c.email),
+    unique=True,
+    sqlite_where=_EXISTS,
+    postgresql_where=_EXISTS,
 )
 
 keys = Table(

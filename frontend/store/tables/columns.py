@@ -4,7 +4,11 @@ Instants are integer microseconds since 1970 in UTC (`…_at_us`), durations say
 credits are integer millionths (`…_micro`), ids are ULIDs. No column holds a float or a local time.
 """
 
+from typing import Any
+
 from sqlalchemy import BigInteger, Column, ForeignKey, MetaData, Text
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
 
 metadata = MetaData(
     naming_convention={
@@ -45,3 +49,21 @@ def count(name: str) -> Column[int]:
 def belongs(name: str, target: str, *, optional: bool = False) -> Column[str]:
     """A reference that keeps its target from being deleted."""
     return Column(name, Text, ForeignKey(target), nullable=optional, index=True)
+
+
+class AsciiLower(FunctionElement[str]):
+    """A text with the letters A to Z in lower case, and no other one: PostgreSQL's `lower` follows
+    the locale, and turns letters of other alphabets, such as the Kelvin sign, into ASCII ones."""
+
+    type = Text()
+    inherit_cache = True
+
+
+@compiles(AsciiLower)
+def _ascii_lower(element: AsciiLower, compiler: Any, **options: Any) -> str:
+    return f"lower({compiler.process(element.clauses, **options)})"
+
+
+@compiles(AsciiLower, "postgresql")
+def _ascii_lower_postgres(element: AsciiLower, compiler: Any, **options: Any) -> str:
+    return f'lower({compiler.process(element.clauses, **options)} COLLATE "C")'

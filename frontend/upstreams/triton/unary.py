@@ -128,8 +128,8 @@ def _bounded(embedding: Embedding, model: Model) -> list[list[int]]:
     for number, row in enumerate(rows):
         if len(row) > most and not embedding.truncate:
             raise ContextOverflow(
-                f"input {number} has {len(row)} tokens and the model takes {most}; shorten it or"
-                " ask for truncation",
+                f"input {number} has {len(row)} tokens, more than the model's maximum of {most};"
+                " shorten it or request truncation",
                 param="input",
                 limit=most,
                 prompt_tokens=len(row),

@@ -1,6 +1,6 @@
 """The encoder step: takes requests of different lengths together and runs them in groups.
 
-Triton's dynamic batcher, with ragged batching, hands over whatever waits; see grouping.py.
+Triton's dynamic batcher passes all waiting requests, with ragged batching; see grouping.py.
 """
 
 import json
@@ -54,7 +54,7 @@ class TritonPythonModel:
         end_process()
 
     def _encode(self, rows: Sequence[Row]) -> Mapping[int, list[Array] | BaseException]:
-        """For each request its vectors, in the order of its rows, or its error."""
+        """Returns for each request its vectors, in the order of its rows, or its error."""
         outputs: dict[int, list[Any]] = {}
         failed: dict[int, list[Array] | BaseException] = {}
         for row in rows:
@@ -68,8 +68,8 @@ class TritonPythonModel:
         return outputs | failed
 
     def _run(self, members: Sequence[Row]) -> Sequence[Array | BaseException]:
-        """One vector per row. When a run fails, its rows run one by one, so that only the faulty
-        row fails."""
+        """Returns one vector per row. If a run fails, its rows run one by one, so that only the
+        faulty row fails."""
         try:
             return list(run_group(self._graph, members))
         except Exception as error:  # onnxruntime raises anything

@@ -1,6 +1,6 @@
 """The tokenize step: texts, or pairs of them, in; padded `input_ids`, their mask and count out.
 
-The parameter `segments` makes it one for pairs.
+With the parameter `segments` it tokenizes pairs.
 """
 
 import os

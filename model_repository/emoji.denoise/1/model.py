@@ -1,6 +1,6 @@
 """The denoise step: runs one request's images through the scheduler's steps, a graph run for each.
 
-Knows Stable-Diffusion-shaped models: a UNet that predicts from latents, a time and text embeddings.
+Supports models shaped like Stable Diffusion: a UNet with latents, a timestep and text embeddings.
 """
 
 from collections.abc import Mapping, Sequence

@@ -2,7 +2,6 @@
 
 import asyncio
 
-import pytest
 from sqlalchemy import text
 
 from frontend.accounts.ledger import Ledger
@@ -24,7 +23,6 @@ _CLIENTS, _EACH, _USERS = 64, 6, 10
 _WAITING = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
 
 
-@pytest.mark.timeout(120)
 async def test_at_most_one_transaction_of_a_gateway_waits_for_a_row(databases: Databases) -> None:
     """However many requests there are: all of them are in one transaction, in which each counter is
     locked once."""

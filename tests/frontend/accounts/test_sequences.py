@@ -4,8 +4,6 @@ import asyncio
 import random
 from dataclasses import dataclass, field
 
-import pytest
-
 from frontend.accounts.holds import Hold
 from frontend.accounts.ledger import Ledger
 from frontend.accounts.quotas import Grant, Need
@@ -101,7 +99,6 @@ class Sequence:
         assert (shown["used"], shown["reserved"], shown["left"]) == (self.used, held, self.left)
 
 
-@pytest.mark.timeout(120)
 async def test_total_is_remaining_and_used_after_1000_sequences(database: Database) -> None:
     sequences = [Sequence(number) for number in range(_SEQUENCES)]
     await add_quota(database, "tokens", "month", _TEAM_TOKENS, scope_kind="group", scope_id="team")

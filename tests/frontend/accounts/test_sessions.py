@@ -4,19 +4,22 @@ import asyncio
 import threading
 
 import pytest
+from sqlalchemy import event, func, select
 
 from frontend.accounts.attempts import Attempts, known_browser, remember_browser
 from frontend.accounts.cookies import Cookies, csrf_of, is_csrf
 from frontend.accounts.directory.actor import OPERATOR, Actor
 from frontend.accounts.directory.directory import Directory
 from frontend.accounts.passwords import Passwords
-from frontend.accounts.sessions import PASSWORD, Lifetimes, Sessions
+from frontend.accounts.sessions import CODE, PASSWORD, Lifetimes, Sessions
 from frontend.accounts.signins import Refused, SignIns, Source
 from frontend.accounts.throttle import Throttle
 from frontend.errors import Forbidden, InvalidRequest, NotFound, RateLimited
+from frontend.store import tables
 from frontend.store.chain import verify
 from frontend.store.database import Database
 from frontend.store.records import Range
+from frontend.store.sessions import MAX_OF_USER
 from tests.support.accounts import add, opened
 
 MINUTE_US = 60_000_000
@@ -251,3 +254,55 @@ async def test_a_user_sees_the_own_sessions_and_ends_them_alone(database: Databa
     assert [(one.actor_id, one.target_id) for one in ends] == [(ada.id, ada.id)] * 2
     now.us += 600 * 10**6
     assert await sessions.of_user(ada.id, mine.encode()) == []
+
+
+async def test_names_that_do_not_exist_take_the_same_statements(database: Database) -> None:
+    attacked = Attacked(database)
+    sessions = await attacked.open()
+    await add(attacked.directory, "without")
+    off, _ = await add(attacked.directory, "off")
+    await attacked.directory.users.reset_password(OPERATOR, off.id)
+    await attacked.directory.users.edit(OPERATOR, off.id, {"disabled": True})
+    sent: list[str] = []
+    engine = database._engine.sync_engine
+    taken = {}
+
+    def note(*executed: object) -> None:
+        sent.append(str(executed[2]))
+
+    # the first one reads the secret of browsers
+    for name in ("first", "ada", "nobody", "without", "off"):
+        sent.clear()
+        event.listen(engine, "before_cursor_execute", note)
+        with pytest.raises(Forbidden):
+            await sessions.sign_in(name, "not the password", Source(name, name))
+        event.remove(engine, "before_cursor_execute", note)
+        taken[name] = [*sent]
+    assert taken["ada"]
+    assert taken["nobody"] == taken["without"] == taken["off"] == taken["ada"]
+
+
+async def test_sessions_of_one_user_are_bounded(database: Database) -> None:
+    directory, now = await opened(database), Time()
+    ada, _ = await add(directory, "ada")
+    bob, _ = await add(directory, "bob")
+    sessions = Sessions(database, directory.users.passwords, now_us=now)
+    other = (await sessions.begin(bob.id)).token
+    first = (await sessions.begin(ada.id)).token
+    now.us += 1
+    kept = (await sessions.begin(ada.id)).token
+    # a thief who knows only the password ends no session of the owner
+    for _ in range(MAX_OF_USER + 5):
+        now.us += 1
+        await sessions.begin(ada.id, CODE)
+    assert await sessions.find(first.encode(), lambda: True) is not None
+    for _ in range(MAX_OF_USER - 1):
+        now.us += 1
+        await sessions.begin(ada.id)
+    assert await sessions.find(first.encode(), lambda: True) is None
+    found = [await sessions.find(one.encode(), lambda: True) for one in (kept, other)]
+    assert all(found)
+    async with database.connect() as rows:
+        count = select(func.count()).select_from(tables.sessions)
+        total = (await rows.execute(count)).scalar_one()
+    assert total == 2 * MAX_OF_USER + 1

@@ -63,6 +63,30 @@ def test_users_and_groups_are_managed_by_name(run: Run) -> None:
     assert shown(run, "organisations", "delete", "labs")["deleted"] is True
 
 
+@pytest.mark.parametrize(
+    ("arguments", "flags"),
+    [
+        (["users", "edit", "ada"], "--name, --role, --email, --display-name, --group"),
+        (["organisations", "edit", "x", "--json"], "--name, --disabled"),
+        (["groups", "edit", "x"], "--name, --weight, --audit"),
+        (["roles", "edit", "student"], "--weight, --permission"),
+        (["quotas", "edit", "q_1"], "--amount"),
+        (["plans", "edit", "x"], "--credits"),
+        (["keys", "edit", "x"], "--name, --disabled"),
+        (["backends", "set", "x", "--revision", "1"], "--max-concurrent"),
+    ],
+)
+def test_an_edit_without_a_change_is_wrong_use(
+    arguments: list[str], flags: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    problem = capsys.readouterr().err
+    assert problem.startswith("error: nothing to change\nhint: add one or more of ")
+    assert flags in problem
+
+
 def test_roles_are_edited(run: Run) -> None:
     assert shown(run, "roles", "edit", "student", "--weight", "2")["weight"] == 2
     made = shown(run, "roles", "create", "desk", "--permission", "users", "--permission", "self")

@@ -1,6 +1,7 @@
 """What administrators type: wrong names and numbers, show and edit; no secret is shown twice."""
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -178,3 +179,31 @@ def test_addresses_are_unique_however_they_are_written(run: Run) -> None:
     assert shown(run, "users", "edit", "ada", "--email", "ada@example.org")["email"] == (
         "ada@example.org"
     ), "a user's own address can be written in another way"
+
+
+def test_the_case_of_ascii_letters_alone_is_the_same(run: Run) -> None:
+    """In both databases, whatever PostgreSQL's locale is. A provider may give the Kelvin sign's
+    address to somebody else than the owner of the `k`."""
+    for name, email in (
+        ("una", "Ünal@example.org"),
+        ("uwe", "ünal@example.org"),
+        ("kim", "kim@example.org"),
+        ("kel", "\u212aim@example.org"),
+    ):
+        assert run("users", "create", name, "--email", email)[0] == 0, email
+    code, _, problem = run("users", "create", "two", "--email", "Ünal@EXAMPLE.org")
+    assert code == 1
+    assert "already exists" in problem
+
+
+def test_a_quota_ends_when_it_is_said(run: Run) -> None:
+    run("users", "create", "ada")
+    before_s = int(time.time())
+    made = shown(run, "quotas", "create", "--user", "ada", "5000", "--expires-in", "2h")
+    assert before_s + 7200 <= made["expires_at"] <= int(time.time()) + 7200
+    later = shown(run, "quotas", "edit", made["id"], "--expires-in", "7d")
+    assert later["expires_at"] > made["expires_at"]
+    assert later["amount"] == 5000
+    code, _, problem = run("quotas", "edit", made["id"], "--expires-in", "soon")
+    assert code == 2
+    assert "'soon' is not a duration such as" in problem

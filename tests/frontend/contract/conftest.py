@@ -34,10 +34,11 @@ def own_triton(
 class Reader(threading.Thread):
     """Reads one stream to its end, or until it is `cut`."""
 
-    def __init__(self, gateway: Gateway, text: str) -> None:
+    def __init__(self, gateway: Gateway, text: str, delay_ms: int = 20, **more: Any) -> None:
         super().__init__()
         self._url = f"{gateway.url}/v1/chat/completions"
-        self._body = {"model": "echo", "messages": script(text=text, delay_ms=20), "stream": True}
+        messages = script(text=text, delay_ms=delay_ms, **more)
+        self._body = {"model": "echo", "messages": messages, "stream": True}
         self.said = ""
         self.cut = False
 

@@ -22,7 +22,6 @@ from tests.support.gateway import Gateway, run_gateway
 from tests.support.processes import wait_for
 from tests.support.routes import address, routes
 
-pytestmark = pytest.mark.timeout(120)
 SECRET = re.compile(r"tt-[a-z0-9]{16}-[0-9A-Za-z]{43}")
 
 
@@ -124,7 +123,7 @@ def test_a_user_is_made_used_and_deleted(office: Office) -> None:
     assert "key" not in listed["data"][0]
     assert office.ask("DELETE", f"/admin/users/{user['id']}").json()["deleted"] is True
     refused = lambda: office.ask("GET", "/me", key["key"]).status_code == 401  # noqa: E731
-    wait_for(refused, 5, "the refusal of a deleted user's key")
+    wait_for(refused, what="the refusal of a deleted user's key")
     for path in (f"/admin/users/{user['id']}", f"/admin/keys/{key['id']}"):
         assert office.ask("GET", path).status_code == 404
 
@@ -246,7 +245,7 @@ def test_a_key_is_requested_and_approved(office: Office) -> None:
     approved = office.ask("POST", f"/admin{path}/approve", body={"role": "student"})
     assert approved.json()["status"] == "approved"
     works = lambda: office.ask("GET", "/me", request["key"]).status_code == 200  # noqa: E731
-    wait_for(works, 5, "the approved key")
+    wait_for(works, what="the approved key")
     assert office.ask("GET", "/me", request["key"]).json()["name"] == "newcomer"
     again = office.ask("POST", f"/admin{path}/approve", body={})
     assert again.status_code == 409

@@ -21,8 +21,6 @@ from tests.support.echo import EchoTriton, script
 from tests.support.gateway import Gateway, run_gateway
 from tests.support.processes import wait_for
 
-pytestmark = pytest.mark.timeout(120)
-
 
 @dataclass
 class Office:
@@ -58,7 +56,7 @@ class Office:
 
     def one(self, **filters: Any) -> dict[str, Any]:
         """The only record that matches, once it is written."""
-        wait_for(lambda: self.search(**filters), 15, f"a record of {filters}")
+        wait_for(lambda: self.search(**filters), what=f"a record of {filters}")
         (record,) = self.search(**filters)
         return record
 
@@ -145,7 +143,7 @@ def test_a_refused_look_at_the_gateway_is_recorded_and_an_allowed_one_is_not(
     paths = {"/admin/status", "/admin/metrics", "/admin/settings", "/admin/live"}
     for path in paths:
         assert office.ask("GET", path, key).status_code == 403
-    wait_for(lambda: len(office.search(user_id=user)) == len(paths), 15, "the records")
+    wait_for(lambda: len(office.search(user_id=user)) == len(paths), what="the records")
     found = office.search(user_id=user)
     assert {one["route"] for one in found} == paths
     assert {(one["decision"], one["status"]) for one in found} == {("refused", 403)}
@@ -163,7 +161,7 @@ def test_a_refused_change_is_recorded(office: Office) -> None:
     key, user = office.keys["refused"], office.users["refused"]
     office.ask("POST", "/admin/users", key, {"name": "x"})
     office.ask("POST", "/me/keys", key, {"colour": "red"})
-    wait_for(lambda: len(office.search(user_id=user)) == 2, 15, "both records")
+    wait_for(lambda: len(office.search(user_id=user)) == 2, what="both records")
     ends = {(one["route"], one["status"], one["decision"]) for one in office.search(user_id=user)}
     assert ends == {("/admin/users", 403, "refused"), ("/me/keys", 400, "refused")}
 
@@ -199,12 +197,12 @@ def _provoke(office: Office, key: str, user: str, status: int) -> httpx2.Respons
         answers.append(office.chat(key, "over"))
         return answers[-1].status_code == 429
 
-    wait_for(is_refused, 10, "the quota")
+    wait_for(is_refused, what="the quota")
     return answers[-1]
 
 
 def _eventually(office: Office, **filters: Any) -> list[dict[str, Any]]:
-    wait_for(lambda: office.search(**filters), 15, f"a record of {filters}")
+    wait_for(lambda: office.search(**filters), what=f"a record of {filters}")
     return office.search(**filters)
 
 
@@ -235,7 +233,7 @@ def _running(office: Office) -> float:
 def test_a_policy_of_none_keeps_nothing(office: Office) -> None:
     assert office.chat(office.keys["quiet"], "nothing of this").status_code == 200
     assert office.chat(office.keys["plain"], "after it").status_code == 200
-    wait_for(lambda: len(office.search(user_id=office.users["plain"])) >= 2, 15, "the next record")
+    wait_for(lambda: len(office.search(user_id=office.users["plain"])) >= 2, what="the next record")
     assert office.search(user_id=office.users["quiet"]) == []
 
 
@@ -278,7 +276,7 @@ def test_pages_and_exports_have_every_record_once(office: Office) -> None:
     key, user = office.keys["many"], office.users["many"]
     for _ in range(7):
         office.ask("GET", "/v1/models", key)
-    wait_for(lambda: len(office.search(user_id=user)) == 7, 15, "seven records")
+    wait_for(lambda: len(office.search(user_id=user)) == 7, what="seven records")
     seen, after = [], ""
     while True:
         path = f"/admin/audit/search?user_id={user}&limit=3&after={after}"

@@ -19,7 +19,6 @@ from tests.support.echo import EchoTriton
 from tests.support.gateway import run_gateway
 from tests.support.routes import routes, writing
 
-pytestmark = pytest.mark.timeout(240)
 LOADED = {"/admin/models/load", "/admin/models/unload"}
 """Their events are in test_managed_models, which has a Triton of its own."""
 OWN = {Permission.SELF, Permission.INFER, Permission.PUBLIC}

@@ -18,7 +18,6 @@ from tests.support.echo import EchoTriton, script
 from tests.support.gateway import Gateway, run_gateway
 from tests.support.processes import wait_for
 
-pytestmark = pytest.mark.timeout(180)
 CHAT = "/v1/chat/completions"
 
 
@@ -53,7 +52,7 @@ def run(client: OpenAI, lines: list[dict[str, Any]], endpoint: Any = CHAT) -> Ba
 
 def finished(client: OpenAI, batch_id: str) -> Batch:
     ended = {"completed", "failed", "expired", "cancelled"}
-    wait_for(lambda: client.batches.retrieve(batch_id).status in ended, 60, "the batch's end")
+    wait_for(lambda: client.batches.retrieve(batch_id).status in ended, what="the batch's end")
     return client.batches.retrieve(batch_id)
 
 
@@ -210,8 +209,7 @@ def test_cancelling_ends_a_batch_and_says_so_for_each_line(client: OpenAI) -> No
     made = client.batches.create(input_file_id=file_id, endpoint=CHAT, completion_window="24h")
     wait_for(
         lambda: (client.batches.retrieve(made.id).request_counts or counts()).completed == 1,
-        30,
-        "the first answer",
+        what="the first answer",
     )
     with pytest.raises(openai.BadRequestError, match="still reads this file"):
         client.files.delete(file_id)
@@ -235,7 +233,7 @@ def test_others_do_not_wait_for_a_batch(client: OpenAI) -> None:
     lines = [line(number, messages=script(text="x", never_finish=True)) for number in range(40)]
     file_id = upload(client, lines)
     made = client.batches.create(input_file_id=file_id, endpoint=CHAT, completion_window="24h")
-    wait_for(lambda: client.batches.retrieve(made.id).status == "in_progress", 30, "a start")
+    wait_for(lambda: client.batches.retrieve(made.id).status == "in_progress", what="a start")
     answer = client.chat.completions.create(model="echo", messages=script(text="now"))
     assert answer.choices[0].message.content == "now"
     client.batches.cancel(made.id)
@@ -286,7 +284,7 @@ def kill_beyond(gateway: Gateway, folder: Path, file_id: str, count: int) -> Non
     def written() -> int:
         return sum(one.read_bytes().count(b"\n") for one in outputs(folder, file_id))
 
-    wait_for(lambda: written() > count, 60, "some answers")
+    wait_for(lambda: written() > count, what="some answers")
     gateway.process.send_signal(signal.SIGKILL)
     gateway.process.wait()
     assert written() < 120

@@ -20,7 +20,6 @@ from tests.support.gateway import run_gateway
 from tests.support.processes import wait_for
 from tests.support.redis import RedisServer
 
-pytestmark = pytest.mark.timeout(120)
 CHAT = "/v1/chat/completions"
 
 
@@ -183,7 +182,7 @@ def test_a_hit_is_free_or_costs_its_part_and_usage_says_that_it_was_cached(desk:
         whole = tokens[0]
         assert tokens[1] == pytest.approx(whole * shares[1], abs=1), user
         assert whole > 4
-    wait_for(lambda: ("cached", "cache") in _decisions(desk), 10, "the audit record")
+    wait_for(lambda: ("cached", "cache") in _decisions(desk), what="the audit record")
     metrics = desk.api.get("/metrics").text
     assert 'gateway_cache_requests_total{model="echo",result="hit"}' in metrics
 
@@ -197,7 +196,7 @@ def _charged(desk: Desk, user: str, text: str) -> int:
     before = _used(desk, user)
     desk.ask(user, text)
     requests, tokens = before
-    wait_for(lambda: _used(desk, user)[0] == requests + 1, 10, "the usage")
+    wait_for(lambda: _used(desk, user)[0] == requests + 1, what="the usage")
     return _used(desk, user)[1] - tokens
 
 

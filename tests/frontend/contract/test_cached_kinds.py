@@ -20,7 +20,6 @@ from tests.support.echo import EchoTriton, script
 from tests.support.gateway import run_gateway
 from tests.support.processes import wait_for
 
-pytestmark = pytest.mark.timeout(120)
 USERS = {"ann": "red", "bob": "red", "cid": "blue", "dan": "green"}
 """Groups of users: red and blue are of one organisation."""
 
@@ -129,7 +128,7 @@ def test_images_are_replayed_byte_for_byte_if_a_seed_determines_them(desk: Desk)
         totals = desk.api.get("/me/usage", headers=headers).json()["totals"]
         return int(totals["images"])
 
-    wait_for(images, 10, "the images in the usage")
+    wait_for(images, what="the images in the usage")
 
 
 def images_of(text: str) -> list[str]:

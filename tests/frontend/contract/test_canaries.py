@@ -39,7 +39,6 @@ from tests.support.processes import wait_for
 from tests.support.redis import RedisServer
 from tests.support.sinks import FakeSink, fake_sink
 
-pytestmark = pytest.mark.timeout(600)
 CHAT, KIND = "/v1/chat/completions", "content-type"
 _FULL_SEARCH = "/admin/audit/search?format=jsonl&content=true"
 _SHOWN = (
@@ -172,9 +171,9 @@ def settle(watched: Watched) -> None:
     watched.office.one(request_id=last)
     for path in ("log", "log.jsonl"):
         file = watched.folder / path
-        wait_for(lambda file=file: last in file.read_text(), 30, f"the last line in {file}")  # type: ignore[misc]
+        wait_for(lambda file=file: last in file.read_text(), what=f"the last line in {file}")  # type: ignore[misc]
     for sink in watched.sinks[:2]:
-        wait_for(lambda sink=sink: last in json.dumps(sink.lines), 30, "the last line")  # type: ignore[misc]
+        wait_for(lambda sink=sink: last in json.dumps(sink.lines), what="the last line")  # type: ignore[misc]
 
 
 def test_every_declaration_of_a_body_has_its_places() -> None:

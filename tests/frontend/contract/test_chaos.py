@@ -22,14 +22,13 @@ from frontend.store.migrate import upgrade
 from frontend.store.tables import audit_records, counters, gateways, usage, usage_hourly
 from tests.frontend.contract.test_quotas import Bank
 from tests.support.accounts import add, opened
-from tests.support.databases import Postgres
+from tests.support.databases import Postgres, server_folder
 from tests.support.echo import EchoTriton, script
 from tests.support.gateway import Gateway, run_gateway
 from tests.support.ledgers import check_books, rows_of
 from tests.support.metrics import value_of
 from tests.support.redis import RedisServer
 
-pytestmark = pytest.mark.timeout(240)
 _TOKENS = ("prompt", "cached", "completion", "reasoning")
 _BUDGETS = {"rich": 10_000_000, "poor": 4_000, "thrifty": 60_000, "streams": 1_000_000}
 _ASKING = ("rich", "poor", "thrifty", "paying")
@@ -66,7 +65,7 @@ def metrics_of(gateway: Gateway) -> str:
 @pytest.fixture(scope="module")
 def town(echo_triton: EchoTriton, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
     folder = tmp_path_factory.mktemp("t")
-    postgres, redis = Postgres(folder / "pg"), RedisServer(folder, password="hunter2")
+    postgres, redis = Postgres(server_folder() / "pg"), RedisServer(folder, password="hunter2")
     postgres.start()
     redis.start()
     postgres.execute("CREATE DATABASE chaos")

@@ -8,8 +8,6 @@ from openai import OpenAI
 
 from tests.support.echo import script
 
-pytestmark = pytest.mark.timeout(120)
-
 
 def test_an_answer_has_the_engines_words_and_counts(client: OpenAI) -> None:
     answer = client.chat.completions.create(

@@ -5,8 +5,6 @@ import json
 import pytest
 from openai import OpenAI
 
-pytestmark = pytest.mark.timeout(120)
-
 
 def test_many_prompts_come_back_in_order(client: OpenAI) -> None:
     prompts = [f"prompt {number}" for number in range(40)]

@@ -13,7 +13,6 @@ from openai import OpenAI
 from tests.support.echo import script
 from tests.support.gateway import Gateway
 
-pytestmark = pytest.mark.timeout(120)
 LONG = "word " * 5000
 LIMIT = "maximum context length is 4096 tokens"
 

@@ -19,7 +19,6 @@ from schemathesis.specs.openapi.checks import (
 from frontend.openapi.operations import OPERATIONS
 from tests.support.gateway import Gateway
 
-pytestmark = pytest.mark.timeout(240)
 KINDS = {"chat": "echo", "completion": "echo", "embedding": "echo-embedding"}
 KINDS |= {"image": "echo-diffusion"}
 

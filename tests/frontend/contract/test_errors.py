@@ -12,7 +12,6 @@ from tests.support.echo import script
 from tests.support.gateway import Gateway
 from tests.support.processes import wait_for
 
-pytestmark = pytest.mark.timeout(120)
 CHAT = "/v1/chat/completions"
 HELLO = {"model": "echo", "messages": [{"role": "user", "content": "hello"}]}
 
@@ -95,7 +94,7 @@ def test_the_log_has_one_line_per_request_and_no_words_of_it(
     body = {"model": "echo", "messages": [{"role": "user", "content": "a-secret-prompt"}]}
     raw.post(CHAT, json=body, headers={"x-request-id": "logged-1"})
     raw.get("/forged%0A2026-01-01 INFO forged", headers={"x-request-id": "logged-2"})
-    wait_for(lambda: "logged-2" in gateway.log.read_text(), 10, "the lines")
+    wait_for(lambda: "logged-2" in gateway.log.read_text(), what="the lines")
     log = gateway.log.read_text()
     (line,) = [line for line in log.splitlines() if "logged-1" in line]
     record = json.loads(line[line.index("{") :])

@@ -9,7 +9,6 @@ import pytest
 
 from tests.support.processes import wait_for
 
-pytestmark = pytest.mark.timeout(120)
 CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
 MESSAGES, RESPONSES = "/v1/messages", "/v1/responses"
 OLLAMA, GENERATE = "/api/chat", "/api/generate"
@@ -106,6 +105,6 @@ def test_what_a_failed_answer_took_is_billed(raw: httpx2.Client, gateway: Any) -
     asked = body(CHAT, text="one two three", finish_reason="error")
     answer = raw.post(CHAT, json=asked, headers={"x-request-id": "billed-all-the-same"})
     assert answer.status_code == 502
-    wait_for(lambda: "billed-all-the" in gateway.log.read_text(), 10, "the line")
+    wait_for(lambda: "billed-all-the" in gateway.log.read_text(), what="the line")
     (line,) = [one for one in gateway.log.read_text().splitlines() if "billed-all-the" in one]
     assert json.loads(line[line.index("{") :])["completion_tokens"] == 3

@@ -27,7 +27,6 @@ from tests.support.ledgers import add_quota, rows_of
 from tests.support.processes import wait_for
 from tests.support.redis import RedisServer
 
-pytestmark = pytest.mark.timeout(180)
 WEIGHTS = {"student": 1, "staff": 2, "faculty": 3, "admin": 10}
 SLOTS = 4
 DEPTH = 48
@@ -149,7 +148,7 @@ class Cluster:
 
     def wait_empty(self, *gateways: Gateway) -> None:
         """Those who were cancelled leave nothing behind."""
-        wait_for(lambda: all(map(self.is_empty, gateways)), 30, "empty queues")
+        wait_for(lambda: all(map(self.is_empty, gateways)), what="empty queues")
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,6 @@ from tests.support.gateway import Gateway, run_gateway
 from tests.support.lying import FAULTS, lying_server
 from tests.support.processes import wait_for
 
-pytestmark = pytest.mark.timeout(240)
 _WORKERS = 8
 
 
@@ -275,7 +274,7 @@ def _check_ledger(file: Path | None, load: Load) -> None:
             found: list[tuple[int, int, int]] = connection.execute(query).fetchall()
         return found
 
-    wait_for(lambda: len(rows()) >= load.answers + load.broken, 20, "the last row")
+    wait_for(lambda: len(rows()) >= load.answers + load.broken, what="the last row")
     good = [row for row in rows() if row[0] == 200]
     assert len(rows()) == load.answers + load.broken
     assert len(good) == load.answers
@@ -294,4 +293,4 @@ def _check_ledger(file: Path | None, load: Load) -> None:
             found: tuple[int, int] = connection.execute(pairs).fetchone()
             return found
 
-    wait_for(lambda: audited() == (len(rows()), len(rows())), 20, "a record of each row")
+    wait_for(lambda: audited() == (len(rows()), len(rows())), what="a record of each row")

@@ -13,7 +13,6 @@ from frontend.http.unserved import REASONS
 from tests.support.echo import EchoTriton
 from tests.support.gateway import run_gateway
 
-pytestmark = pytest.mark.timeout(120)
 BROWSER_PROGRAM = shutil.which("chromium") or shutil.which("chromium-browser")
 BROWSER = {"accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
 

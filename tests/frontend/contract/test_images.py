@@ -9,7 +9,6 @@ import pytest
 from openai import BadRequestError, OpenAI
 from PIL import Image
 
-pytestmark = pytest.mark.timeout(120)
 MODEL = "echo-diffusion"
 
 

@@ -34,7 +34,6 @@ from tests.support.events import MODEL
 from tests.support.gateway import run_gateway
 from tests.support.processes import wait_for
 
-pytestmark = pytest.mark.timeout(120)
 HOSTS = (
     # plain
     *("127.0.0.1", "127.0.0.2", "127.1.2.3", "127.255.255.254", "0.0.0.0", "0.1.2.3"),  # noqa: S104
@@ -170,7 +169,7 @@ def test_the_alarm_counts_connections() -> None:
         for host in ("127.0.0.1", "::1"):
             with socket.create_connection((host, rings.port)):
                 pass
-        wait_for(lambda: len(rings.connections) == 2, 10, "both connections")
+        wait_for(lambda: len(rings.connections) == 2, what="both connections")
 
 
 @pytest.mark.parametrize("place", PLACES)

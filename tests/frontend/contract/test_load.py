@@ -14,22 +14,20 @@ from openai import APIError, APITimeoutError, AsyncOpenAI, OpenAI
 from tests.frontend.contract.conftest import Reader, posted
 from tests.support.echo import EchoTriton, script
 from tests.support.gateway import Gateway, run_gateway
-from tests.support.processes import wait_for
-
-pytestmark = pytest.mark.timeout(120)
+from tests.support.processes import PATIENCE_S, wait_for
 
 
 def test_the_queue_is_bounded(echo_triton: EchoTriton, tmp_path: Path) -> None:
     flags = ("--max-running", "1", "--max-waiting", "0")
     with run_gateway(echo_triton.grpc_address, tmp_path / "log", *flags) as gateway:
-        reader = Reader(gateway, "queue " * 50)
+        reader = Reader(gateway, "queue " * 50, delay_ms=150)
         reader.start()
-        wait_for(lambda: "queue" in reader.said, 10, "the first token")
+        wait_for(lambda: "queue" in reader.said, what="the first token")
         body = {"model": "echo", "messages": script(text="one too many")}
         answer = httpx2.post(f"{gateway.url}/v1/chat/completions", json=body)
         assert (answer.status_code, answer.json()["error"]["code"]) == (503, "overloaded")
         assert answer.headers["retry-after"]
-        reader.join(20)
+        reader.join()
         assert httpx2.post(f"{gateway.url}/v1/chat/completions", json=body).status_code == 200
 
 
@@ -92,20 +90,20 @@ def test_whoever_leaves_gives_the_slot_back(
         run_gateway(echo_triton.grpc_address, tmp_path / "log", *flags) as gateway,
         OpenAI(base_url=f"{gateway.url}/v1", api_key="unused", max_retries=0) as client,
     ):
-        slow = script(text="x " * 99, delay_ms=100, first_delay_ms=first_delay_ms)
+        slow = script(text="x", first_delay_ms=first_delay_ms, never_finish=True)
         endless: dict[str, Any] = {"model": "echo", "messages": slow, "stream": stream}
         runner = posted(gateway, endless)
         with runner:
             for _ in range(2):  # these wait in the line
                 with pytest.raises(APITimeoutError):
                     client.with_options(timeout=0.2).chat.completions.create(**endless)
-        quick = client.with_options(timeout=5).chat.completions
+        quick = client.with_options(timeout=PATIENCE_S).chat.completions
         answer = quick.create(model="echo", messages=script(text="next"))
         assert answer.choices[0].message.content == "next"
 
 
 def test_a_stream_that_waits_shows_that_it_lives(echo_triton: EchoTriton, tmp_path: Path) -> None:
-    flags = ("--heartbeat-s", "0.1")
+    flags = ("--heartbeat-s", "0.05")
     with (
         run_gateway(echo_triton.grpc_address, tmp_path / "log", *flags) as gateway,
         OpenAI(base_url=f"{gateway.url}/v1", api_key="unused", max_retries=0) as client,
@@ -140,5 +138,5 @@ def test_clients_that_do_not_read_cost_no_memory(echo_triton: EchoTriton, tmp_pa
         with contextlib.ExitStack() as clients:
             for _ in range(6):
                 clients.enter_context(posted(gateway, body))
-            wait_for(all_let_go, 60, "the end of every request")
+            wait_for(all_let_go, what="the end of every request")
         assert max(seen) - before < 48 * 2**20

@@ -19,7 +19,6 @@ from tests.support.echo import EchoTriton, script
 from tests.support.gateway import Gateway, run_gateway
 from tests.support.processes import wait_for
 
-pytestmark = pytest.mark.timeout(120)
 CHANGED = "echo-diffusion"
 """The model that is loaded and unloaded."""
 
@@ -106,7 +105,7 @@ def test_a_model_is_shown_with_each_of_its_copies(house: House) -> None:
 
 
 def test_a_stream_of_another_model_goes_on_meanwhile(house: House) -> None:
-    messages = script(text="word " * 3000, delay_ms=10)
+    messages = script(text="word " * 3000, delay_ms=50)
     body = {"model": "echo", "messages": messages, "stream": True}
     changes = ("unload", "load", "unload", "load")
     with (
@@ -149,13 +148,13 @@ def test_a_change_is_noted_with_what_was_before(house: House) -> None:
 
 def test_an_unload_waits_for_the_requests_of_the_model(house: House) -> None:
     with ThreadPoolExecutor(1) as thread:
-        body = {"model": "echo", "messages": script(text="whole", first_delay_ms=1500)}
+        body = {"model": "echo", "messages": script(text="whole", first_delay_ms=6000)}
         asked = thread.submit(house.api.post, "/v1/chat/completions", json=body)
-        wait_for(lambda: _running(house) == 1, 10, "the request")
+        wait_for(lambda: _running(house) == 1, what="the request")
         begun = house.change("unload", "echo", upstream="triton", wait_s=0)
         assert (begun.status_code, house.state("echo")) == (202, "unloading")
         assert asked.result().json()["choices"][0]["message"]["content"] == "whole"
-    wait_for(lambda: house.state("echo") == "unloaded", 10, "the unload")
+    wait_for(lambda: house.state("echo") == "unloaded", what="the unload")
 
 
 def _running(house: House) -> int:
@@ -246,9 +245,9 @@ def test_a_request_makes_room_for_its_model_and_takes_it_from_no_stream(
     ):
         # known since the gateway saw it; then there are two, of which one has a stream
         assert house.change("load", upstream="triton").status_code == 200
-        wait_for(lambda: CHANGED in _names(api), 10, "the model")
+        wait_for(lambda: CHANGED in _names(api), what="the model")
         assert house.change("unload", upstream="triton").status_code == 200
-        body = {"model": "echo", "messages": script(text="word " * 3000, delay_ms=10)}
+        body = {"model": "echo", "messages": script(text="word " * 3000, delay_ms=50)}
         with api.stream("POST", "/v1/chat/completions", json={**body, "stream": True}) as answer:
             pieces = (line for line in answer.iter_lines() if line.startswith("data: "))
             for _ in range(3):

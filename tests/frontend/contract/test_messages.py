@@ -14,7 +14,6 @@ from tests.frontend.contract.test_vision import picture
 from tests.support.echo import EchoTriton, echo_requests
 from tests.support.gateway import Gateway
 
-pytestmark = pytest.mark.timeout(120)
 TOOL: Any = {
     "name": "look",
     "description": "looks",

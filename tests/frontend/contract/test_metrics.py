@@ -4,15 +4,12 @@ import sqlite3
 from pathlib import Path
 
 import httpx2
-import pytest
 
 from frontend.accounts.keyfile import add_key
 from tests.support.echo import EchoTriton
 from tests.support.gateway import run_gateway
 from tests.support.metrics import samples_of, value_of
 from tests.support.processes import free_port, wait_for
-
-pytestmark = pytest.mark.timeout(120)
 
 
 def test_health_is_readiness(raw: httpx2.Client) -> None:
@@ -55,9 +52,17 @@ def test_readiness_says_which_part_fails_and_admins_learn_why(
         assert http.get("/healthz").status_code == 200
 
 
-def test_without_an_upstream_nothing_is_ready(tmp_path: Path) -> None:
-    triton = f"127.0.0.1:{free_port()}"
-    with run_gateway(triton, tmp_path / "log", wait_ready=False) as gateway:
+def test_without_an_upstream_nothing_is_ready_and_admins_learn_why(tmp_path: Path) -> None:
+    triton, keys = f"127.0.0.1:{free_port()}", tmp_path / "keys"
+    admin = {"x-api-key": add_key(keys, "ops", "admin")}
+    flags = ("--keys-file", str(keys))
+    with run_gateway(triton, tmp_path / "log", *flags, wait_ready=False) as gateway:
+        known = httpx2.get(f"{gateway.url}/admin/status", headers=admin).json()
+        (upstream,) = known["upstreams"]
+        assert upstream["reachable"] is False
+        assert upstream["error"], "the reason, as it is in /admin/overview"
+        shown = httpx2.get(f"{gateway.url}/admin/overview", headers=admin).json()
+        assert upstream["error"] == shown["upstreams"][0]["error"]
         answer = httpx2.get(f"{gateway.url}/readyz")
         assert answer.status_code == 503
         assert answer.json()["checks"]["upstreams"] == "no upstream answers"

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
-import pytest
 
 from frontend.store.database import Database
 from frontend.store.location import Location
@@ -25,7 +24,6 @@ from tests.support.lying import Liar, lying_server
 from tests.support.metrics import samples_of, value_of
 from tests.support.processes import wait_for
 
-pytestmark = pytest.mark.timeout(240)
 CHAT = "/v1/chat/completions"
 _TEXTS, _LINES, _CLIENTS, _ROUNDS = 6, 12, 6, 12
 
@@ -60,8 +58,7 @@ def _register(gateway: Gateway, admin: str, triton: str, liar: Liar) -> None:
                 lambda name=name: (  # type: ignore[misc]
                     http.get(f"/admin/backends/{name}").json()["status"] == "ready"
                 ),
-                30,
-                name,
+                what=name,
             )
 
 

@@ -9,7 +9,6 @@ import pytest
 from tests.support.echo import EchoTriton
 from tests.support.gateway import Gateway, run_gateway
 
-pytestmark = pytest.mark.timeout(120)
 KIND = "multipart/form-data; boundary=x"
 PURPOSE = b'--x\r\ncontent-disposition: form-data; name="purpose"\r\n\r\nbatch\r\n'
 FILE = b'--x\r\ncontent-disposition: form-data; name="file"; filename="f"\r\n\r\n'

@@ -13,8 +13,6 @@ from tests.support.echo import EchoTriton, echo_requests, script
 from tests.support.gateway import Gateway, run_gateway
 from tests.support.processes import free_port
 
-pytestmark = pytest.mark.timeout(120)
-
 
 @pytest.fixture
 def api(gateway: Gateway) -> Iterator[ollama.Client]:

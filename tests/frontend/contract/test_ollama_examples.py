@@ -15,8 +15,6 @@ import pytest
 from tests.support.echo import script
 from tests.support.gateway import Gateway
 
-pytestmark = pytest.mark.timeout(120)
-
 _FORM = {"content-type": "application/x-www-form-urlencoded"}  # curl's, when none is named
 _TIMES = {"total_duration", "load_duration", "prompt_eval_duration", "eval_duration"}
 _COUNTS = {"prompt_eval_count", "eval_count"}

@@ -12,8 +12,6 @@ from tests.support.echo import EchoTriton, script
 from tests.support.gateway import run_gateway
 from tests.support.processes import status_of, wait_for
 
-pytestmark = pytest.mark.timeout(180)
-
 
 def test_triton_killed_is_a_503_and_recovery_needs_no_restart(
     mortal_triton: EchoTriton, tmp_path: Path
@@ -34,12 +32,12 @@ def test_triton_killed_is_a_503_and_recovery_needs_no_restart(
             client.chat.completions.create(model="echo", messages=script(text="a"))
         assert refusal.value.status_code == 503
         assert refusal.value.response.headers["retry-after"]
-        wait_for(lambda: status_of(f"{gateway.url}/readyz") == 503, 10, "a 503")
+        wait_for(lambda: status_of(f"{gateway.url}/readyz") == 503, what="a 503")
         assert status_of(f"{gateway.url}/v1/models") == 503
         assert status_of(f"{gateway.url}/healthz") == 200
         mortal_triton.start()
-        wait_for(lambda: status_of(f"{gateway.url}/readyz") == 200, 10, "recovery")
-        wait_for(lambda: status_of(f"{gateway.url}/v1/models/echo") == 200, 10, "this model's")
+        wait_for(lambda: status_of(f"{gateway.url}/readyz") == 200, what="recovery")
+        wait_for(lambda: status_of(f"{gateway.url}/v1/models/echo") == 200, what="this model's")
         answer = client.chat.completions.create(model="echo", messages=script(text="back"))
         assert answer.choices[0].message.content == "back"
 
@@ -54,7 +52,7 @@ def test_triton_may_start_after_the_gateway(mortal_triton: EchoTriton, tmp_path:
         assert answer.status_code == 503
         assert answer.json()["error"]["code"] == "backend_unavailable"
         mortal_triton.start()
-        wait_for(lambda: status_of(f"{gateway.url}/v1/models/echo") == 200, 10, "the model")
+        wait_for(lambda: status_of(f"{gateway.url}/v1/models/echo") == 200, what="the model")
         assert status_of(f"{gateway.url}/readyz") == 200
         assert httpx2.post(f"{gateway.url}/v1/chat/completions", json=body).status_code == 200
 
@@ -74,12 +72,12 @@ def test_models_come_and_go(mortal_triton: EchoTriton, tmp_path: Path) -> None:
 
         assert served()
         triton.RepositoryModelUnload(service_pb2.RepositoryModelUnloadRequest(model_name=name))
-        wait_for(lambda: not served(), 10, "the model's end")
+        wait_for(lambda: not served(), what="the model's end")
         with pytest.raises(InternalServerError, match="not loaded now") as refusal:
             client.embeddings.create(model=name, input="a")
         assert refusal.value.status_code == 503
         with pytest.raises(NotFoundError):
             client.embeddings.create(model="never-there", input="a")
         triton.RepositoryModelLoad(service_pb2.RepositoryModelLoadRequest(model_name=name))
-        wait_for(served, 10, "the model's return")
+        wait_for(served, what="the model's return")
         assert client.embeddings.create(model=name, input="a").data

@@ -10,7 +10,6 @@ import pytest
 from tests.support.echo import EchoTriton, script
 from tests.support.gateway import Gateway, run_gateway
 
-pytestmark = pytest.mark.timeout(120)
 CHAT = "/v1/chat/completions"
 BODY = json.dumps({"model": "echo", "messages": script(text="a b")})
 JSON = {"content-type": "application/json"}

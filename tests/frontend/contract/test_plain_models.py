@@ -13,8 +13,6 @@ from tests.support.gateway import run_gateway
 from tests.support.plain import plain_triton
 from tests.support.processes import status_of, wait_for
 
-pytestmark = pytest.mark.timeout(180)
-
 DECLARED: list[dict[str, Any]] = [
     {"name": "vllm", "own": "vllm_model", "chat_template": "chatml", "context_length": 4096},
     {"name": "older", "own": "older_vllm", "chat_template": "chatml"},
@@ -59,7 +57,7 @@ def sdk(triton: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenA
         run_gateway("127.0.0.1:9", folder / "log", *flags) as gateway,
         OpenAI(base_url=f"{gateway.url}/v1", api_key="unused", max_retries=0) as client,
     ):
-        wait_for(lambda: status_of(f"{gateway.url}/v1/models/api") == 200, 20, "the models")
+        wait_for(lambda: status_of(f"{gateway.url}/v1/models/api") == 200, what="the models")
         yield client
 
 
@@ -185,7 +183,7 @@ def test_a_client_that_goes_away_cancels_the_generation(sdk: OpenAI) -> None:
         answer = sdk.completions.create(model="vllm", prompt="STATS")
         return answer.choices[0].text == "1"
 
-    wait_for(is_cancelled, 15, "the end of the generation")
+    wait_for(is_cancelled, what="the end of the generation")
 
 
 def test_logprobs_come_where_the_model_has_them(sdk: OpenAI) -> None:

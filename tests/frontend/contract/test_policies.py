@@ -21,7 +21,6 @@ from tests.support.gateway import run_gateway
 from tests.support.lying import MODEL, Liar, lying_server
 from tests.support.processes import wait_for
 
-pytestmark = pytest.mark.timeout(180)
 NAMES = ("echo", "echo-embedding", "echo-rerank", "echo-diffusion")
 ALLOWED = {"trust": ["high", "medium"], "site": ["local"]}
 
@@ -66,7 +65,7 @@ def hospital(databases: Databases, tmp_path: Path, echo_triton: EchoTriton) -> I
             answer = admin.post("/admin/backends/register", json=body)
             assert answer.status_code == 201, answer.text
         for name in ("inside", "outside"):
-            wait_for(partial(is_ready, admin, name), 20, name)
+            wait_for(partial(is_ready, admin, name), what=name)
         edited = admin.patch(f"/admin/groups/{group}", json={"upstreams": ALLOWED})
         assert edited.status_code == 200, edited.text
         assert edited.json()["upstreams"] == ALLOWED
@@ -118,7 +117,7 @@ def test_neither_a_failure_nor_a_drain_moves_a_prompt_outside_the_policy(
     ]}  # fmt: skip
     hospital.outside.models.append({**MODEL, "id": "cloud"})
     names = "/admin/backends/outside"
-    wait_for(lambda: "cloud" in hospital.admin.get(names).json()["models"], 20, "the model")
+    wait_for(lambda: "cloud" in hospital.admin.get(names).json()["models"], what="the model")
     assert hospital.admin.post("/admin/canaries", json=canary).status_code == 201
     hospital.outside.asked.clear()
     for number in range(12):
@@ -152,7 +151,7 @@ def test_a_refusal_names_the_policy_and_follows_its_changes(hospital: Hospital) 
         answer = hospital.clinic.post(path, json=body).json()
         return bool(answer["choices"][0]["message"]["content"] == "whole")
 
-    wait_for(is_free, 20, "the end of the policy")
+    wait_for(is_free, what="the end of the policy")
 
 
 def test_a_batch_follows_the_policy_of_the_moment_in_which_it_runs(hospital: Hospital) -> None:
@@ -168,7 +167,7 @@ def test_a_batch_follows_the_policy_of_the_moment_in_which_it_runs(hospital: Hos
     )
     assert made.status_code == 200, made.text
     at = f"/v1/batches/{made.json()['id']}"
-    wait_for(lambda: hospital.clinic.get(at).json()["status"] == "completed", 60, "the batch")
+    wait_for(lambda: hospital.clinic.get(at).json()["status"] == "completed", what="the batch")
     assert hospital.clinic.get(at).json()["request_counts"]["completed"] == 1
     assert hospital.outside.asked == []
 
@@ -207,7 +206,7 @@ def test_the_command_line_sets_labels_and_policies(
         answer = hospital.clinic.post(path, json=body)
         return "whole" in answer.text
 
-    wait_for(moved, 20, "the new policy")
+    wait_for(moved, what="the new policy")
     assert gateway_main(["groups", "edit", "clinic", "--upstreams", "any"]) == 0
     assert hospital.admin.get(f"/admin/groups/{hospital.group}").json()["upstreams"] is None
     capsys.readouterr()

@@ -23,7 +23,6 @@ from tests.support.echo import EchoTriton, script
 from tests.support.gateway import Gateway, run_gateway
 from tests.support.processes import wait_for
 
-pytestmark = pytest.mark.timeout(180)
 PATHS = {
     "openai": "/v1/chat/completions",
     "completions": "/v1/completions",
@@ -130,7 +129,7 @@ def test_the_users_own_limit_and_that_of_all(
     with ExitStack() as stack:
         for user, queue in (("ada", (1, 0)), ("ada", (1, 1)), ("bob", (1, 2))):
             stack.enter_context(posted(one.gateway, slow(), one.keys[user]))
-            wait_for(lambda queue=queue: one.queue() == queue, 60, f"{queue}")  # type: ignore[misc]
+            wait_for(lambda queue=queue: one.queue() == queue, what=f"{queue}")  # type: ignore[misc]
         for dialect in PATHS:
             answer = one.ask(dialect, "ada")
             check(answer, dialect, 429, "queue_limit_exceeded", "1 of your requests are already")
@@ -157,9 +156,9 @@ def test_the_time_in_the_queue(front: Callable[..., Front], echo_triton: EchoTri
     with ExitStack() as stack, ThreadPoolExecutor(len(PATHS)) as pool:
         # it declares so much that every request of another user comes before the next of ada's
         stack.enter_context(posted(one.gateway, slow(max_tokens=4000), one.keys["ada"]))
-        wait_for(lambda: one.queue() == (1, 0), 60, "one that runs")
+        wait_for(lambda: one.queue() == (1, 0), what="one that runs")
         asked = {dialect: pool.submit(one.ask, dialect, "ada") for dialect in PATHS}
-        wait_for(lambda: one.queue() == (1, len(PATHS)), 60, "those that wait")
+        wait_for(lambda: one.queue() == (1, len(PATHS)), what="those that wait")
         # its time ends after theirs
         stack.enter_context(posted(one.gateway, slow(max_tokens=1), one.keys["bob"]))
         for dialect, answer in asked.items():

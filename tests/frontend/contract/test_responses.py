@@ -11,7 +11,6 @@ from tests.frontend.contract.test_vision import picture
 from tests.support.echo import EchoTriton, echo_requests
 from tests.support.gateway import run_gateway
 
-pytestmark = pytest.mark.timeout(120)
 TOOL: Any = {
     "type": "function",
     "name": "look",

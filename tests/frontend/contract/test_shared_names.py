@@ -16,9 +16,8 @@ from tests.support.accounts import add, opened
 from tests.support.databases import Databases
 from tests.support.gateway import run_gateway
 from tests.support.plain import versioned_triton
-from tests.support.processes import wait_for
+from tests.support.processes import PATIENCE_S, wait_for
 
-pytestmark = pytest.mark.timeout(120)
 USERS = 12
 
 
@@ -37,7 +36,7 @@ class House:
         assert answer.status_code == 201, answer.text
         shown: dict[str, Any] = answer.json()
         # the other gateway reads twice a second
-        wait_for(lambda: self.state(shown["id"]) is not None, 10, "the other gateway")
+        wait_for(lambda: self.state(shown["id"]) is not None, what="the other gateway")
         return shown
 
     def state(self, canary: str, number: int = 0) -> str | None:
@@ -141,7 +140,7 @@ def test_a_promotion_goes_on_with_the_streams_that_run(house: House) -> None:
 
     reader = threading.Thread(target=read)
     reader.start()
-    assert begun.wait(20)
+    assert begun.wait(PATIENCE_S)
     path = f"/admin/canaries/{made['id']}"
     promoted = house.one.post(f"{path}/promote", json={"target": "chat@2"})
     assert [one["model"] for one in promoted.json()["targets"]] == ["chat@2"]
@@ -165,7 +164,7 @@ def test_a_failing_version_is_withdrawn_everywhere_with_an_event_and_an_alarm(
     for _ in range(2):
         assert house.ask("risky", "BREAK 2", key=house.users[2]).status_code == 502
     assert house.ask("risky", "BREAK 2", key=house.users[2]).json()["model"] == "chat@1"
-    wait_for(lambda: house.state(made["id"], 1) == "withdrawn", 10, "the other gateway")
+    wait_for(lambda: house.state(made["id"], 1) == "withdrawn", what="the other gateway")
     shown = house.two.get("/admin/canaries/risky").json()["targets"][1]
     assert shown["reason"] == "2 of its last 3 requests failed"
     assert house.ask("risky", key=house.users[3], api=house.two).json()["model"] == "chat@1"

@@ -6,8 +6,6 @@ import numpy as np
 import pytest
 from openai import BadRequestError, NotFoundError, OpenAI
 
-pytestmark = pytest.mark.timeout(120)
-
 
 def test_both_encodings_are_the_same_bits(client: OpenAI) -> None:
     texts = ["a cat", "a dog", "über"]

@@ -22,7 +22,6 @@ from tests.support.gateway import Gateway, run_gateway
 from tests.support.metrics import value_of
 from tests.support.processes import wait_for
 
-pytestmark = pytest.mark.timeout(120)
 CHAT = "/v1/chat/completions"
 
 
@@ -106,7 +105,7 @@ def test_log_lines_carry_the_id_of_the_trace(traced: Traced) -> None:
     def lines() -> list[dict[str, object]]:
         return [one for one in map(json.loads, log.read_text().splitlines()) if _has(one, trace)]
 
-    wait_for(lambda: any(one["message"] == "request" for one in lines()), 15, "the request's line")
+    wait_for(lambda: any(one["message"] == "request" for one in lines()), what="the request's line")
     # that of the failure, which Triton's client writes, and that of the request
     assert {one["logger"] for one in lines()} >= {
         "frontend.access",
@@ -142,7 +141,7 @@ def test_each_line_of_a_batch_has_a_trace_that_names_the_batch(traced: Traced) -
         spans = traced.collector.spans
         return [one for one in spans if attributes(one).get("gateway.batch.id") == made.id]
 
-    wait_for(lambda: len(servers()) == 2, 15, "the spans of both lines")
+    wait_for(lambda: len(servers()) == 2, what="the spans of both lines")
     assert len({one.trace_id for one in servers()}) == 2
     for one in servers():
         assert one.name == f"POST {CHAT}"
@@ -224,7 +223,7 @@ def test_a_stop_is_not_held_by_a_collector_that_stalls(
         body = {"model": "echo", "messages": [{"role": "user", "content": "hi"}]}
         answer = httpx2.post(gateway.url + CHAT, json=body, timeout=30)
         assert answer.status_code == 200
-        wait_for(lambda: collector.attempts > 0, 15, "a batch that stalls")
+        wait_for(lambda: collector.attempts > 0, what="a batch that stalls")
         gateway.process.terminate()
         # much longer than a stop takes, and much shorter than the collector may
         assert gateway.process.wait(60) == 0

@@ -8,7 +8,6 @@ import pytest
 from tests.support.echo import EchoTriton
 from tests.support.gateway import run_gateway
 
-pytestmark = pytest.mark.timeout(120)
 HELLO = {"role": "user", "content": "hi"}
 BODIES: dict[str, dict[str, object]] = {
     "/v1/chat/completions": {"messages": [HELLO]},

@@ -14,8 +14,6 @@ from tests.support.echo import EchoTriton, script
 from tests.support.gateway import Gateway, run_gateway
 from tests.support.processes import status_of, wait_for
 
-pytestmark = pytest.mark.timeout(180)
-
 
 def write_upstreams(folder: Path, *entries: dict[str, Any]) -> str:
     file = folder / "upstreams.json"
@@ -113,7 +111,7 @@ def test_a_mixed_fleet_is_one_list_of_models(
         OpenAI(base_url=f"{mixed.url}/v1", api_key="unused", max_retries=0) as sdk,
     ):
         names = ["echo", *(f"echo-{dialect}" for dialect in sorted(dialects))]
-        wait_for(lambda: [one.id for one in sdk.models.list()] == names, 10, "all models")
+        wait_for(lambda: [one.id for one in sdk.models.list()] == names, what="all models")
         usages = []
         for name in names:
             given = script(text="one two three")
@@ -143,9 +141,9 @@ async def test_a_triton_killed_under_load_is_not_seen_by_clients(
         {"name": "dies", "url": mortal_triton.grpc_address, "priority": 1},
     )
     with run_gateway("127.0.0.1:9", tmp_path / "log", "--upstreams", file) as gateway:
-        wait_for(lambda: status_of(f"{gateway.url}/v1/models/echo") == 200, 10, "the model")
+        wait_for(lambda: status_of(f"{gateway.url}/v1/models/echo") == 200, what="the model")
         # nothing comes of an answer before its first delay is over
-        body = {"model": "echo", "messages": script(text="whole", first_delay_ms=1500)}
+        body = {"model": "echo", "messages": script(text="whole", first_delay_ms=3000)}
         async with httpx2.AsyncClient(timeout=60) as http:
             url = f"{gateway.url}/v1/chat/completions"
             asked = [asyncio.create_task(http.post(url, json=body)) for _ in range(40)]
@@ -155,7 +153,7 @@ async def test_a_triton_killed_under_load_is_not_seen_by_clients(
                 mine = 'gateway_upstream_running{upstream="dies"} '
                 return any(one.startswith(mine) and not one.endswith(" 0.0") for one in lines)
 
-            await asyncio.to_thread(wait_for, runs_there, 20, "a request at the one that dies")
+            await asyncio.to_thread(wait_for, runs_there, what="a request at the one that dies")
             mortal_triton.kill()
             answers = await asyncio.gather(*asked)
             assert {one.status_code for one in answers} == {200}

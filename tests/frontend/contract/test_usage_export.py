@@ -20,7 +20,6 @@ from frontend.store.usage import add_usage
 from tests.support.campus import Campus, run, run_campus
 from tests.support.databases import Databases
 
-pytestmark = pytest.mark.timeout(240)
 _ROWS, _HOUR_US = 20_100, 3_600_000_000
 _MODEL = "=cmd ~ü"
 

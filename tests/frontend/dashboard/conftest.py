@@ -8,7 +8,7 @@ from playwright.sync_api import Browser, Locator, expect
 from tests.support.browser import chromium
 
 # a machine that runs other tests beside these is slow; nothing waits longer than it has to
-expect.set_options(timeout=20_000)
+expect.set_options(timeout=120_000)
 
 
 @pytest.fixture(autouse=True)

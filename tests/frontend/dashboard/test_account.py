@@ -26,7 +26,7 @@ from tests.support.echo import EchoTriton, script
 from tests.support.gateway import run_gateway
 from tests.support.processes import wait_for
 
-pytestmark = [pytest.mark.timeout(120), needs_chromium]
+pytestmark = needs_chromium
 SCRIPT = "<img src=x onerror=alert(1)>"
 BROWSER = {"accept": "text/html, */*;q=0.8"}
 HELLO = {"model": "echo", "messages": script(text="a b")}
@@ -165,7 +165,7 @@ def test_the_playground_counts_for_who_is_signed_in(browser: Browser, town: Town
         page.goto("/dashboard")
         expect(page.locator("#account")).to_have_attribute("data-ready", "true")
         asked = "async () => (await (await fetch('/me/usage')).json()).totals.requests"
-        wait_for(lambda: page.evaluate(asked) == 1, 20, "the usage of the request")
+        wait_for(lambda: page.evaluate(asked) == 1, what="the usage of the request")
         page.reload()
         expect(page.locator("#usage > .wide tbody tr")).to_contain_text("echo")
         expect(page.get_by_role("img", name="tokens of 1 request by day")).to_be_visible()

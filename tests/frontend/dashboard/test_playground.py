@@ -18,7 +18,7 @@ from tests.support.browser import (
 from tests.support.echo import EchoTriton, echo_requests
 from tests.support.gateway import Gateway, run_gateway
 
-pytestmark = [pytest.mark.timeout(120), needs_chromium]
+pytestmark = needs_chromium
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, Page, expect
 from tests.support.browser import needs_chromium, window
 from tests.support.gateway import Gateway
 
-pytestmark = [pytest.mark.timeout(120), needs_chromium]
+pytestmark = needs_chromium
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from tests.support.oidc import CLIENT, SECRET, run_provider
 from tests.support.processes import free_port
 from tests.support.site import BROWSER, Site, csrf, open_admin, run_site
 
-pytestmark = [pytest.mark.timeout(120), needs_chromium]
+pytestmark = needs_chromium
 MIRA = {"sub": "m1", "preferred_username": "mira", "email": "mira@example.org", "groups": ["gpu"]}
 NINA = {"sub": "n1", "preferred_username": "nina", "email": "nina@example.org"}
 OTTO = {"sub": "o1", "preferred_username": "otto", "email": "otto@example.org"}

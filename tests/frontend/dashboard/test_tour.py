@@ -28,7 +28,7 @@ from tests.support.echo import EchoTriton, script
 from tests.support.routes import routes
 from tests.support.site import Site, csrf, open_admin, run_site
 
-pytestmark = [pytest.mark.timeout(240), needs_chromium]
+pytestmark = needs_chromium
 PEOPLE = {"root": "admin", "tess": "student", "fresh": "student"}
 NAMES = [page.name for _, pages in SECTIONS for page in pages]
 LONG = "a-key-whose-name-is-longer-than-its-column-on-a-telephone"
@@ -342,7 +342,6 @@ def press(page: Page, buttons: Locator, sent: list[tuple[str, str]]) -> set[tupl
     return confirmed
 
 
-@pytest.mark.timeout(480)
 def test_what_destroys_is_asked_about_first(browser: Browser, site: Site, tmp_path: Path) -> None:
     sent: list[tuple[str, str]] = []
     confirmed: set[tuple[str, str]] = set()

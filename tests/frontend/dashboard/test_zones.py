@@ -24,7 +24,7 @@ from tests.support.databases import Databases
 from tests.support.echo import EchoTriton
 from tests.support.site import Site, open_admin, run_site
 
-pytestmark = [pytest.mark.timeout(240), needs_chromium]
+pytestmark = needs_chromium
 # with the day of a change, where there is one: of half an hour on Lord Howe Island
 ZONES = {
     "Europe/Berlin": "2026-03-29",

@@ -41,7 +41,7 @@ class Browser:
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Waits until what came satisfies the condition."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while not condition():
                 self.got_one.clear()
                 await self.got_one.wait()

@@ -180,7 +180,7 @@ async def test_silent_servers_take_their_own_callers_places_alone(web: Web) -> N
     one = fetcher(timeout_s=60, width=2)
     stall = f"https://images.test:{web.port}/stall"
     silent = [asyncio.create_task(one.fetch(stall, "mallory")) for _ in range(16)]
-    await asyncio.to_thread(wait_for, lambda: web.asked, 10, "the first request")
+    await asyncio.to_thread(wait_for, lambda: web.asked, what="the first request")
     assert await one.fetch(f"https://images.test:{web.port}/a", "ada") == b"picture"
     assert sum("stall" in head for head in web.asked) == 1
     for task in silent:

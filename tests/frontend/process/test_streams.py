@@ -1,4 +1,4 @@
-"""Standard streams that are closed, full or without a reader."""
+"""Standard streams that are closed, full or without a reader, and a full disk."""
 
 import os
 import subprocess
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.disks import run_on_small_disk
 from tests.support.processes import ROOT
 
 
@@ -37,3 +38,28 @@ def test_output_that_cannot_be_written_is_an_error_and_not_a_traceback(
         assert (ran.returncode, ran.stderr) in {(0, ""), (1, "")}
     else:
         assert (ran.returncode, ran.stderr) == (1, message)
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "named"),
+    [
+        ("serve --port 0", 2, "setting 'data_directory': {}"),
+        ("check", 2, "setting 'data_directory': {}"),
+        ("users create ada", 1, "the database is not available: {}"),
+    ],
+)
+def test_a_full_disk_is_named_with_a_remedy_and_nothing_is_left(
+    command: str, code: int, named: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    program = [sys.executable, "-m", "frontend", *command.split()]
+    ran = run_on_small_disk(
+        folder,
+        [*program, "--data-directory", str(folder / "data")],
+        os.environ | {"PYTHONPATH": str(ROOT)},
+    )
+    assert (ran.returncode, ran.stdout) == (code, "")
+    problem, hint = ran.stderr.splitlines()
+    assert problem == f"error: {named.format(folder / 'data')}: No space left on device"
+    assert hint == "hint: free space there, or set `data_directory` to a folder on another disk"

@@ -14,7 +14,7 @@ from frontend.store.database import Database
 from frontend.store.location import at_file, parse_location
 from frontend.store.migrate import check
 from frontend.store.tables import changes
-from tests.support.databases import Databases
+from tests.support.databases import Databases, server_folder
 
 
 async def test_a_database_that_does_not_answer_is_unavailable() -> None:
@@ -141,3 +141,11 @@ async def test_a_value_of_another_type_is_a_fault_and_no_outage(databases: Datab
     with pytest.raises(DBAPIError, match="expected str"):
         await select_five()
     await database.close()
+
+
+def test_another_pytest_does_not_close_the_way_to_the_servers_files(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """When it starts, it takes the rights of others from the folder of all its runs."""
+    runs = next(one for one in tmp_path_factory.getbasetemp().parents if "pytest-of" in one.name)
+    assert not server_folder().is_relative_to(runs)

@@ -5,12 +5,17 @@ import asyncio
 import pytest
 from sqlalchemy import inspect
 
+from frontend.accounts.directory.actor import OPERATOR
+from frontend.accounts.directory.users import NewUser
 from frontend.domain.metering import Owner
+from frontend.errors import Conflict
 from frontend.store import migrate
+from frontend.store.accounts import USERS
 from frontend.store.database import Database
 from frontend.store.location import Location
 from frontend.store.migrate import WrongRevision, check, current_revision, downgrade, upgrade
 from frontend.store.tables import metadata
+from tests.support.accounts import opened
 from tests.support.ledgers import NOW_US, check_views, hold_of, ledger_of, used
 from tests.support.migrations import differences, is_of_words
 
@@ -104,3 +109,61 @@ async def test_a_failed_migration_changes_nothing(
         await upgrade(database)
     assert await tables(database) == set()
     await database.close()
+
+
+def user_row(name: str, email: str | None, **more: object) -> dict[str, object]:
+    return {
+        "id": f"id-{name}", "group_id": "g", "role": "student", "name": name, "email": email,
+        "created_at_us": 1, "updated_at_us": 1, **more,
+    }  # fmt: skip
+
+
+async def test_addresses_that_differ_in_case_stop_the_migration_and_are_named(
+    database: Database,
+) -> None:
+    directory = await opened(database)
+    await downgrade(database, "0015")
+    ada = await directory.users.create(OPERATOR, NewUser("ada", email="Ada@Example.org"))
+    group = ada.group_id
+    others = [
+        user_row("bob", "ada@example.ORG", group_id=group),
+        # neither is a duplicate: one is deleted, and the case of other alphabets counts
+        user_row("eve", "ADA@example.org", group_id=group, deleted_at_us=2),
+        user_row("uwe", "Ünal@example.org", group_id=group),
+        user_row("uta", "ünal@example.org", group_id=group),
+        user_row("tim", None, group_id=group),
+        user_row("tom", None, group_id=group),
+    ]
+    async with database.begin() as rows:
+        for row in others:
+            await rows.execute(metadata.tables["users"].insert().values(row))
+    with pytest.raises(WrongRevision) as refusal:
+        await upgrade(database)
+    told = str(refusal.value)
+    assert "'ada' (id " in told
+    assert "Ada@Example.org" in told
+    assert "'bob' (id id-bob, ada@example.ORG)" in told
+    assert not any(name in told for name in ("eve", "uwe", "uta", "tim", "tom"))
+    assert await current_revision(database) == "0015", "nothing was changed"
+    await directory.users.edit(OPERATOR, "id-bob", {"email": "bob@example.org"})
+    assert await upgrade(database) == "0015"
+    await check(database)
+
+
+async def test_two_transactions_cannot_add_the_same_address(database: Database) -> None:
+    """The rule is the database's own: it holds without the turns that changes of accounts take."""
+    directory = await opened(database)
+    group = (await directory.users.create(OPERATOR, NewUser("ada"))).group_id
+
+    async def add(name: str, email: str) -> None:
+        async with database.begin() as rows:
+            await USERS.insert(rows, **user_row(name, email, group_id=group))
+
+    emails = ["eve@example.org", "EVE@example.org", "Eve@Example.org", "eve@EXAMPLE.org"]
+    results = await asyncio.gather(
+        *(add(f"eve-{number}", email) for number, email in enumerate(emails)),
+        return_exceptions=True,
+    )
+    assert results.count(None) == 1, results
+    refused = [one for one in results if one is not None]
+    assert all(isinstance(one, Conflict) and one.param == "email" for one in refused), refused

@@ -12,10 +12,9 @@ import numpy as np
 import pytest
 
 from tests.support.client import Client, StreamError, text_of
+from tests.support.processes import soon, wait_for
 from tests.support.repository import write_echo_chat
 from tests.support.triton import Server, serve
-
-pytestmark = pytest.mark.timeout(180)
 
 
 @pytest.fixture
@@ -71,15 +70,14 @@ def test_failures_in_the_middle_of_a_stream(client: Client) -> None:
         client.next()
     with pytest.raises(StreamError, match="scripted failure"):
         client.events("echo", prompt=script(fail_after=0))
-    with pytest.raises(StreamError, match="no script field"):
+    with pytest.raises(StreamError, match="unknown script field"):
         client.events("echo", prompt=script(nonsense=1))
     with pytest.raises(StreamError, match="context_length_exceeded"):
         client.events("echo", prompt={"token_ids": [1] * 4096})
 
 
 def test_a_cancel_stops_within_100_ms(client: Client, second: Client) -> None:
-    """The best of three: a busy machine may hold up any of them, a design fault all."""
-    assert min(cancel_s(client, second, f"stop-{number}") for number in range(3)) < 0.1
+    soon(lambda number: cancel_s(client, second, f"stop-{number}"), 0.1)
 
 
 def cancel_s(client: Client, second: Client, request_id: str) -> float:
@@ -108,9 +106,7 @@ def test_a_client_that_leaves_stops_its_direct_request(server: Server, client: C
     with Client(server.grpc_address) as leaving:
         leaving.send("echo.engine", "leaver", prompt=script(chunks=1, never_finish=True))
         leaving.next()
-    deadline = time.monotonic() + 5
-    while journal(client, "leaver")["requests"][0]["outcome"] is None:
-        assert time.monotonic() < deadline
+    wait_for(lambda: journal(client, "leaver")["requests"][0]["outcome"], what="its end")
     assert journal(client, "leaver")["requests"][0]["outcome"] == "abort"
 
 

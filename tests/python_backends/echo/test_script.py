@@ -56,7 +56,7 @@ def test_a_script_is_the_last_message_or_a_parameter() -> None:
     assert [event["text"] for event in by_message] == ["a", "b", "c"]
     assert [event["text"] for event in by_parameter] == ["a", "b", "c"]
     assert by_message[-1]["finish_reason"] == "length"
-    with pytest.raises(InvalidInput, match="no script field 'chunk'"):
+    with pytest.raises(InvalidInput, match="unknown script field 'chunk'"):
         play({"text": '{"chunk": 1}'}, {})
 
 

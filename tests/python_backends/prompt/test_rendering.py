@@ -76,7 +76,7 @@ def test_text_and_ids_pass(renderer: Renderer) -> None:
         ({}, "none of 'messages', 'text', 'token_ids'", "prompt"),
         ({"text": "a", "token_ids": [1]}, "send exactly one", "prompt"),
         ({"text": "a", "tools": []}, "unknown field 'tools' next to 'text'", "tools"),
-        ({"text": 5}, "not a string", "prompt"),
+        ({"text": 5}, "must be a string", "prompt"),
         ({"text": ""}, "unknown field|empty", "prompt"),
         ({"messages": []}, "at least one message", "messages"),
         ({"messages": [5]}, "message 0", "messages[0]"),
@@ -85,10 +85,10 @@ def test_text_and_ids_pass(renderer: Renderer) -> None:
         ({"token_ids": [True]}, "integers from 0", "prompt"),
         ({"token_ids": [10**9]}, "integers from 0", "prompt"),
         (chat("a", chat_template_kwargs={"chat_template": "x"}), "cannot be set", None),
-        (chat([{"type": "image_url"}]), "text parts only", "messages"),
-        (chat(["x"]), "text parts only", "messages"),
+        (chat([{"type": "image_url"}]), "only text parts", "messages"),
+        (chat(["x"]), "only text parts", "messages"),
         (chat("FAIL"), "no such thing", "messages"),
-        (chat("a", add_generation_prompt=1), "not true or false", "add_generation_prompt"),
+        (chat("a", add_generation_prompt=1), "must be true or false", "add_generation_prompt"),
     ],
 )
 def test_refusals(

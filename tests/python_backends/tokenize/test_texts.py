@@ -36,7 +36,9 @@ class Words:
 def test_long_texts_are_refused_or_cut_before_the_last_special_token() -> None:
     tokenizer = TextTokenizer(Words(), context_length=4)
     text = {"text": strings("a bb", "a bb ccc dddd").reshape(-1, 1)}
-    with pytest.raises(InvalidInput, match="input 1 has 6 tokens and the model takes 4") as caught:
+    with pytest.raises(
+        InvalidInput, match="input 1 has 6 tokens, more than the model's maximum of 4"
+    ) as caught:
         tokenizer.read(text)
     assert caught.value.code == "context_length_exceeded"
     arrays = tokenizer.read({**text, "truncate": np.array([[True], [True]])})

@@ -39,7 +39,6 @@ def wrong() -> dict[str, list[str]]:
     return readings
 
 
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("file", TRANSCRIPTS, ids=lambda file: file.stem)
 def test_calls_are_read_however_they_are_told(wrong: dict[str, list[str]], file: Path) -> None:
     assert wrong[str(file)] == []

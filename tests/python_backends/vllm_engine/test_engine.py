@@ -16,8 +16,6 @@ from python_backends.vllm_engine import engine, machine
 from python_backends.vllm_engine.engine import Engine, engine_arguments
 from python_backends.vllm_engine.machine import fit_to_cpu
 
-pytestmark = pytest.mark.timeout(30)
-
 
 class FakeLLM:
     """As much of AsyncLLM as an engine's life needs."""

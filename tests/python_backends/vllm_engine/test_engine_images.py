@@ -17,7 +17,6 @@ from tests.support.gateway import run_gateway
 from tests.support.triton import Server, serve
 from tests.support.weights import write_idefics
 
-pytestmark = pytest.mark.timeout(400)
 GREEDY = {"max_tokens": 12, "temperature": 0, "ignore_eos": True}
 
 

@@ -21,7 +21,6 @@ from tests.support.schemas import schemas
 from tests.support.triton import Server, serve
 from tests.support.weights import write_chat_tokenizer, write_llama
 
-pytestmark = pytest.mark.timeout(400)
 TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}"
     "<|im_end|>\n{% endfor %}<|im_start|>assistant\n{% if enable_thinking %}{% endif %}"

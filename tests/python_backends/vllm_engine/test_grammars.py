@@ -24,7 +24,6 @@ from python_backends.vllm_engine.grammars import Grammars
 from tests.support.processes import wait_for
 from toolkit.runtime.environments import ensure_environment
 
-pytestmark = pytest.mark.timeout(120)
 STOP = 256
 LIMITS = GrammarLimits(grammar_compile_s=2, grammar_memory_mb=300, grammar_mask_ms=100)
 MAKE_VOCABULARY = """
@@ -381,7 +380,7 @@ def test_the_keeper_comes_back(loop: LoopThread, grammars: Grammars) -> None:
     killed = psutil.Process(grammars._forkserver.pid)
     children = killed.children()
     killed.kill()
-    wait_for(lambda: not any(map(is_alive, children)), 5, "the end of the grammars")
+    wait_for(lambda: not any(map(is_alive, children)), what="the end of the grammars")
     with pytest.raises(Unavailable):
         loop.run(ask())
     loop.run(ask())
@@ -394,7 +393,7 @@ def is_alive(process: psutil.Process) -> bool:
 
 def test_idle_processes_are_few(grammars: Grammars) -> None:
     keeper = psutil.Process(grammars._forkserver.pid)
-    wait_for(lambda: len(keeper.children()) <= 8, 10, "the end of idle processes")
+    wait_for(lambda: len(keeper.children()) <= 8, what="the end of idle processes")
 
 
 def test_nothing_outlives_a_killed_owner(vocabulary: str, tmp_path: Path) -> None:
@@ -415,5 +414,5 @@ def test_nothing_outlives_a_killed_owner(vocabulary: str, tmp_path: Path) -> Non
         [sys.executable, "-c", code], check=False, input=vocabulary, capture_output=True, text=True
     )
     folder, keeper = ended.stdout.split()
-    wait_for(lambda: not psutil.pid_exists(int(keeper)), 10, "the end of the keeper")
+    wait_for(lambda: not psutil.pid_exists(int(keeper)), what="the end of the keeper")
     assert not Path(folder).exists()

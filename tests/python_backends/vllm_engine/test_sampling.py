@@ -71,7 +71,7 @@ def test_a_full_context_is_refused() -> None:
         ({"temprature": 1}, "temprature", "did you mean 'temperature'"),
         ({"zzzz": 1}, "zzzz", "known: max_tokens"),
         ({"max_tokens": 101}, "max_tokens", "context of 100"),
-        ({"priority": "high"}, "priority", "not an integer"),
+        ({"priority": "high"}, "priority", "must be an integer"),
         ({"structured_outputs": {"jsn": {}}}, "structured_outputs.jsn", "structured_outputs.json"),
         ({"structured_outputs": {"_backend": "x"}}, "structured_outputs._backend", "unknown"),
     ],

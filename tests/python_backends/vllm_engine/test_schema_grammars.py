@@ -21,7 +21,6 @@ from tests.support.schema_libraries import AGENTS, pydantic_schemas
 from tests.support.schemas import schemas
 from toolkit.runtime.environments import ensure_environment
 
-pytestmark = pytest.mark.timeout(300)
 Walk = Callable[[Schema, int], list[list[str]]]
 POINT = of_properties(x={"type": "integer"}, next={"$ref": "#/$defs/point"})
 POINT |= {"required": ["x"], "additionalProperties": False}

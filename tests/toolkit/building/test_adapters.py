@@ -106,7 +106,6 @@ def merged(folder: Path, adapter: str | None, text: str) -> list[int]:
     return [int(token) for token in output[0, ids.shape[1] :]]
 
 
-@pytest.mark.timeout(600)
 def test_each_name_answers_with_its_own_weights(server: TritonServer, folder: Path) -> None:
     names = {"tiny": None, "tiny-pirate": "pirate", "tiny-poet": "poet"}
     answers = {name: answer(server, name, text=TEXT) for name in names}

@@ -71,6 +71,19 @@ def test_all_models_are_reported_with_their_lines(folder: Path, own_home: Path) 
     assert not own_home.exists()
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("tensor_parallel_size", "7"), ("engram_config", "{}"), ("quantization", "awq")],
+)
+def test_engine_arguments_that_do_not_fit_the_weights_are_reported(
+    folder: Path, name: str, value: str
+) -> None:
+    arguments = f"{{{name}: {value}}}"
+    entry = f"{{kind: llm, source: path:weights, context_length: 64, engine_args: {arguments}}}"
+    (told,) = refused(folder, f"  m: {entry}\n")
+    assert told.place.field == f"models.m.engine_args.{name}"
+
+
 def test_tensors_of_models_that_are_not_here_have_names_and_types(folder: Path) -> None:
     right = JOIN.replace("FP16, dims: [7]", "FP32, dims: [7]")
     file = folder / "models.yaml"

@@ -4,7 +4,6 @@ import re
 from pathlib import Path
 
 import numpy as np
-import pytest
 from openai import OpenAI
 from typer.testing import CliRunner
 
@@ -23,7 +22,6 @@ def write_example(folder: Path) -> Path:
     return folder / "models.yaml"
 
 
-@pytest.mark.timeout(300)
 def test_a_new_users_own_entries(tmp_path: Path) -> None:
     file, repository = write_example(tmp_path), tmp_path / "model_repository"
     runner = CliRunner()

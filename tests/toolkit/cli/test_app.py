@@ -3,6 +3,7 @@
 import errno
 import io
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from typer.testing import CliRunner
 
 import toolkit
 from tests.support.checkpoint import save_spec
+from tests.support.disks import run_on_small_disk
 from toolkit.cli import app, main
 from toolkit.cli.progress import console_progress
 
@@ -133,6 +135,43 @@ def test_a_full_disk_names_the_destination(
     assert call(monkeypatch, "schema") == 1
     said = capsys.readouterr().err
     assert said.startswith("error: destination: No space left on device\nhint: free space there; ")
+
+
+def test_a_repository_on_a_full_disk_is_refused_and_nothing_is_left(tmp_path: Path) -> None:
+    disk, source = tmp_path / "disk", tmp_path / "own"
+    for folder in (disk, source):
+        folder.mkdir()
+    code = "class TritonPythonModel:\n    def execute(self, requests):\n        return []\n"
+    (source / "model.py").write_text(code)
+    (source / "table.bin").write_bytes(bytes(1 << 20))
+    tensor = "{type: FP32, dims: [1]}"
+    (tmp_path / "models.yaml").write_text(
+        "version: 1\nmodels:\n  own:\n    kind: python\n    source: path:own\n"
+        f"    inputs: {{x: {tensor}}}\n    outputs: {{y: {tensor}}}\n"
+    )
+    program = [sys.executable, "-m", "toolkit", "build-repo", str(tmp_path / "models.yaml")]
+    ran = run_on_small_disk(disk, [*program, "--output", str(disk / "repository")])
+    assert (ran.returncode, ran.stdout) == (1, "")
+    problem, hint = ran.stderr.splitlines()[-2:]
+    assert problem.startswith(f"error: {disk}")
+    assert problem.endswith("No space left on device")
+    assert hint == "hint: free space there"  # the cache is on another disk
+
+
+def test_a_service_whose_data_cannot_be_written_ends_before_it_loads(
+    tmp_path: Path, echo_repository: Path
+) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    program = [sys.executable, "-m", "toolkit", "serve", str(echo_repository)]
+    ran = run_on_small_disk(
+        disk, program, os.environ | {"TRITON_FRONTEND_DATA_DIRECTORY": str(disk / "data")}
+    )
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert ran.stderr.splitlines() == [
+        f"error: setting 'data_directory': {disk / 'data'}: No space left on device",
+        "hint: free space there, or set `data_directory` to a folder on another disk",
+    ]
 
 
 def test_the_command_starts_without_heavy_libraries() -> None:

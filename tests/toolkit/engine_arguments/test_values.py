@@ -14,7 +14,7 @@ ACCEPTED: list[dict[str, Any]] = [
     {"dtype": "half", "max_num_seqs": 4, "gpu_memory_utilization": 1},
     {"max_num_seqs": None, "hf_token": True, "served_model_name": ["a", "b"]},
     {"limit_mm_per_prompt": {"image": 2, "video": {"count": 1}}},
-    {"attention_backend": "flash_attn", "quantization": "my.plugin.Method"},
+    {"attention_backend": "flash_attn", "quantization": "fp8"},
     {"attention_backend": "auto", "load_format": "SAFETENSORS", "mamba_backend": "Triton"},
     {"compilation_config": {"mode": 3, "max_cudagraph_capture_size": None}},
     {"compilation_config": {"mode": "vllm_compile", "pass_config": {"fuse_norm_quant": True}}},
@@ -49,6 +49,10 @@ REFUSED: list[tuple[str, Any, str, str | None]] = [
     ("gpu_memory_utilization", float("nan"), "more than 0 and at most 1", None),
     ("enforce_eager", 1, "is 1; it must be true or false", None),
     ("max_lora_rank", 17, "it must be one of 1, 8, 16", None),
+    ("quantization", "my.plugin.Method", "does not support", "known: "),
+    ("quantization", "awq.marlin", "does not support", "did you mean `awq_marlin`?"),
+    ("compilation_config.inductor_passes.p", {"inductor_passes": {"p": "nope"}}, "path", "write"),
+    ("compilation_config.inductor_passes.p", {"inductor_passes": {"p": "a..b"}}, "path", "write"),
     ("quantization", "fpp8", "does not support", "did you mean `fp8`?"),
     ("load_format", "safetensor", "does not support", "did you mean `safetensors`?"),
     ("offload_backend", "uvaa", "does not support", "did you mean `uva`?"),
@@ -135,6 +139,15 @@ TOGETHER: list[tuple[dict[str, Any], str]] = [
     ({"collect_detailed_traces": ["all"]}, "collect_detailed_traces"),
     ({"profiler_config": {"profiler": "torch"}}, "profiler_config"),
     ({"mamba_config": {"ssu_algorithm": "vertical"}}, "mamba_config.ssu_algorithm"),
+    (
+        {
+            "engram_config": {"dp_shared_memory": True, "cpu_offload": False},
+            "data_parallel_size": 2,
+        },
+        "engram_config.dp_shared_memory",
+    ),
+    ({"engram_config": {"use_thp": True, "cpu_offload": False}}, "engram_config.use_thp"),
+    ({"engram_config": {"dp_shared_memory": True}}, "engram_config.dp_shared_memory"),
     ({"num_gpu_blocks_override": 3, "block_size": 32}, "num_gpu_blocks_override"),
 ]
 

@@ -9,6 +9,7 @@ import pytest
 from toolkit.errors import ConvertError
 from toolkit.kinds.llm.limits import check_cache, check_weights
 
+NGRAMS = {"architectures": ["DeepseekV41ForCausalLM"], "engram_layer_ids": [2]}
 PLAIN = {"num_attention_heads": 9, "num_hidden_layers": 4}
 AWQ = PLAIN | {"quantization_config": {"quant_method": "awq"}}
 
@@ -27,6 +28,8 @@ def _weights(folder: Path, config: dict[str, Any]) -> Path:
         (PLAIN, {"quantization": "awq_marlin"}, "weights are not quantized", "omit it"),
         (AWQ, {"quantization": "gptq"}, "quantized with 'awq'", "omit it"),
         (PLAIN, {"hf_overrides": {"num_hidden_layers": "x"}}, "config has 4", "same type"),
+        (PLAIN, {"engram_config": {}}, "no n-gram layers", "omit it"),
+        (NGRAMS | {"engram_layer_ids": []}, {"engram_config": {"use_thp": True}}, "no n-g", "omit"),
         (PLAIN, {"hf_overrides": {"num_hidden_layers": True}}, "config has 4", "same type"),
     ],
 )
@@ -43,6 +46,7 @@ def test_arguments_that_do_not_fit_are_refused(
     [
         (PLAIN, {"tensor_parallel_size": 3, "pipeline_parallel_size": 4, "quantization": "fp8"}),
         (AWQ, {"quantization": "awq_marlin"}),
+        (NGRAMS, {"engram_config": {"cpu_offload": False}}),
         ({}, {"tensor_parallel_size": 8}),
         (PLAIN, {"hf_overrides": {"num_hidden_layers": 2, "rope_theta": 1e6}}),
     ],

@@ -345,11 +345,11 @@ def test_an_interrupted_run_leaves_no_process_and_no_file(llama: Path, tmp_path:
         env=os.environ | {"PYTHONPATH": str(Path.cwd())},
     ) as process:
         parent = psutil.Process(process.pid)
-        wait_for(lambda: parent.children(recursive=True), 60, "the worker")
+        wait_for(lambda: parent.children(recursive=True), what="the worker")
         workers = parent.children(recursive=True)
         process.send_signal(signal.SIGINT)
         _, told = process.communicate(timeout=60)
         assert process.returncode == 130
         assert told.endswith(b"interrupted: nothing was written\n")
-    wait_for(lambda: not any(map(alive, workers)), 10, "the workers' end")
+    wait_for(lambda: not any(map(alive, workers)), what="the workers' end")
     assert list(tmp_path.iterdir()) == []

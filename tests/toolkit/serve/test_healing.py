@@ -205,7 +205,7 @@ def test_a_model_that_will_not_stay_up_is_left_out(service: Service) -> None:
 def test_a_wanted_unload_is_no_death(service: Service) -> None:
     request = service_pb2.RepositoryModelUnloadRequest(model_name="echo-diffusion.decode")
     service.server.api.RepositoryModelUnload(request, timeout=10)
-    wait_for(lambda: not service.pids("echo-diffusion.decode"), 20)
+    wait_for(lambda: not service.pids("echo-diffusion.decode"))
     for _ in range(8):
         service.check()
     assert service.said == []

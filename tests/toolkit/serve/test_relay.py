@@ -63,7 +63,7 @@ def triton(echo_repository: Path, tmp_path_factory: pytest.TempPathFactory) -> I
     with log.open("wb") as sink:
         process = subprocess.Popen(command, stdout=sink, stderr=sink, cwd=ROOT)
     service = Service(process, port, log)
-    wait_for(lambda: "Ready at" in log.read_text() or process.poll() is not None, 60, "serving")
+    wait_for(lambda: "Ready at" in log.read_text() or process.poll() is not None, what="serving")
     assert process.poll() is None, log.read_text()
     yield Open(service, key_file, repository)
     process.terminate()
@@ -238,14 +238,14 @@ def test_commands_reach_it_by_name(triton: Open) -> None:
 def test_it_is_started_anew_when_it_dies(triton: Open) -> None:
     [relay] = [p for p in triton.service.named("toolkit.serve.relay") if not p.children()]
     relay.kill()
-    wait_for(lambda: "the relay ended" in triton.service.log.read_text(), 20, "notice")
+    wait_for(lambda: "the relay ended" in triton.service.log.read_text(), what="notice")
 
     def lives() -> bool:
         with triton.api() as api, contextlib.suppress(grpc.RpcError):
             return bool(api.ServerLive(service_pb2.ServerLiveRequest(), timeout=5).live)
         return False
 
-    wait_for(lives, 30, "its return")
+    wait_for(lives, what="its return")
 
 
 def test_every_call_of_triton_is_open_keyed_or_closed() -> None:

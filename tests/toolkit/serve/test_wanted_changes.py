@@ -28,7 +28,6 @@ def loaded(service: Service) -> set[str]:
     return {each["model"] for each in models(service, "list") if each["serving"]}
 
 
-@pytest.mark.timeout(180)
 def test_a_wanted_change_restarts_nothing_and_a_restart_keeps_it(
     echo_repository: Path, tmp_path: Path
 ) -> None:
@@ -49,17 +48,19 @@ def test_a_wanted_change_restarts_nothing_and_a_restart_keeps_it(
         assert refused.value.status_code == 503
         assert refused.value.response.headers["retry-after"]
         assert len(list(stream)) >= 60  # the other model went on
-        wait_for(lambda: f"{NAME} was unloaded" in service.log.read_text(), 20, "a note")
+        wait_for(lambda: f"{NAME} was unloaded" in service.log.read_text(), what="a note")
         first = stubs(service, "echo-diffusion.decode")
         assert models(service, "reload", "echo-diffusion")["state"] == "ready"
-        wait_for(lambda: stubs(service, "echo-diffusion.decode").isdisjoint(first), 20, "a new one")
+        wait_for(
+            lambda: stubs(service, "echo-diffusion.decode").isdisjoint(first), what="a new one"
+        )
         assert triton.is_running()
-        wait_for(lambda: notes(service, "unloaded") == notes(service, "loaded"), 20, "a look")
+        wait_for(lambda: notes(service, "unloaded") == notes(service, "loaded"), what="a look")
         triton.kill()
-        wait_for(lambda: "Triton is running again" in service.log.read_text(), 60, "recovery")
+        wait_for(lambda: "Triton is running again" in service.log.read_text(), what="recovery")
         assert loaded(service) == {"echo", "echo-diffusion"}
         assert models(service, "load", NAME)["serving"] == [1]
-        wait_for(lambda: status_of(f"{service.url}/v1/models/{NAME}") == 200, 10, "its return")
+        wait_for(lambda: status_of(f"{service.url}/v1/models/{NAME}") == 200, what="its return")
         assert client.embeddings.create(model=NAME, input="a").data
         assert service.log.read_text().count("restarting") == 1
 

@@ -207,6 +207,17 @@ def test_unknown_engine_arguments_are_refused_for_every_target(target: str) -> N
     assert find_target(target).vllm in told[0].text
 
 
+def test_functions_of_modules_that_an_environment_does_not_have_are_refused() -> None:
+    passes = "compilation_config: {inductor_passes: {a: nosuch.run, b: torch.relu, c: math.sqrt}}"
+    (told,) = findings(LLM + f"    engine_args: {{{passes}}}\n", "embedded")
+    assert told.place.field.endswith("engine_args.compilation_config.inductor_passes.a")
+    assert "the environment of vLLM has no module 'nosuch'" in told.text
+    # an image may have other modules
+    parse("models.yaml", LLM + f"    engine_args: {{{passes}}}\n", Path()).for_target(
+        find_target("container:26.08-vllm")
+    )
+
+
 def test_engine_arguments_have_types() -> None:
     told = findings(LLM + "    engine_args: {max_num_seqs: many, enforce_eager: 1}\n", "embedded")
     assert {each.place.field.rpartition(".")[2] for each in told} == {

@@ -57,7 +57,6 @@ def test_the_library_is_clean(tmp_path: Path) -> None:
     assert verify_repository(tmp_path, "embedded") == []
 
 
-@pytest.mark.timeout(600)
 def test_the_real_server_agrees(
     found: dict[str, list[ModelFinding]], tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -175,7 +175,6 @@ def test_a_resource_is_global_in_all_models_or_in_none(repository: Repository) -
     ]
 
 
-@pytest.mark.timeout(300)
 def test_the_real_server_agrees(tmp_path: Path) -> None:
     """Those that hang have servers of their own: one that waits stops all models of a server."""
     answering = [calls for calls in CALLS if not calls.hangs]

@@ -111,7 +111,6 @@ def test_letters_beyond_ascii_are_noted(repository: Repository) -> None:
     assert (finding.code, finding.effect) == ("vllm-engine", Effect.RISK)
 
 
-@pytest.mark.timeout(300)
 def test_the_real_server_agrees(tmp_path: Path) -> None:
     for config in CONFIGS:
         files = _files(config, "python")

@@ -1,4 +1,4 @@
-"""Which weights are a language model, and which of those a version of vLLM does not load."""
+"""Recognizes language models, and those that a version of vLLM does not load."""
 
 from toolkit.engine_arguments import Engine
 from toolkit.kinds.files import Files

@@ -1,6 +1,10 @@
-"""What is wrong with a language model's entry as a whole: instances, engine and its arguments."""
+"""Checks a language model's entry as a whole: instances, engine and its arguments."""
 
+import re
+import sys
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from importlib import resources
 
 from toolkit.contract import INTERFACES
 from toolkit.engine_arguments import SET_BY_US, Engine, engine
@@ -134,6 +138,27 @@ def _platform(arguments: Mapping[str, object], *, gpu: bool) -> Iterator[FieldFi
     if not gpu and isinstance(draft, Mapping) and draft.get("method") == "suffix":
         place = ("speculative_config", "method")
         yield place, "is suffix, which needs the package arctic-inference", "use `method: ngram`"
+    if not gpu:
+        yield from _passes(arguments.get("compilation_config"))
+
+
+def _passes(compilation: object) -> Iterator[FieldFinding]:
+    """The engine's environment has the packages of its lock and no others."""
+    passes = compilation.get("inductor_passes") if isinstance(compilation, Mapping) else None
+    for name, path in passes.items() if isinstance(passes, Mapping) else ():
+        module = str(path).partition(".")[0]
+        if module not in sys.stdlib_module_names | _packages("vllm"):
+            place = ("compilation_config", "inductor_passes", str(name))
+            text = f"is '{path}', and the environment of vLLM has no module '{module}'"
+            yield place, text, "use a function of vllm or torch, or a container with your module"
+
+
+@cache
+def _packages(environment: str) -> frozenset[str]:
+    """Names of the packages that are installed in an environment, as they are imported."""
+    lock = resources.files("toolkit.runtime").joinpath("locks", f"{environment}.lock")
+    names = re.findall(r"^([a-z0-9._-]+)==", lock.read_text(encoding="utf-8"), re.MULTILINE)
+    return frozenset({"vllm", "torch", *(re.sub(r"[.-]", "_", name) for name in names)})
 
 
 _NUMBERS = ("vector", "scores")

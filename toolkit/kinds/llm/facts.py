@@ -1,4 +1,4 @@
-"""What is known of a language model's weights once they are converted."""
+"""The facts about a language model's converted weights."""
 
 from typing import Literal
 
@@ -8,7 +8,7 @@ from toolkit.facts import TextFacts
 
 
 class Details(BaseModel):
-    """What people want to know of a language model's weights."""
+    """Details of a language model's weights for people: family, parameters, quantization."""
 
     family: str = ""
     parameters: int = 0

@@ -1,4 +1,4 @@
-"""The kind itself: its steps and models, and what `toolkit init` and `toolkit fit` ask of it."""
+"""The kind `llm`: its steps and models, and the data for `toolkit init` and `toolkit fit`."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path

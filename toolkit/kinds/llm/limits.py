@@ -1,6 +1,7 @@
 """Engine arguments that do not fit a language model's weights, as vLLM checks them at its start.
 
-Follows `ModelConfig.verify_with_parallel_config` and `_verify_quantization` of vLLM 0.32.
+Follows `ModelConfig.verify_with_parallel_config` and `_verify_quantization`, and `EngramConfig`,
+of vLLM 0.32.
 """
 
 import json
@@ -14,6 +15,12 @@ from toolkit.names import shown
 _NEED_QUANTIZED = {"awq", "gptq", "compressed-tensors", "modelopt", "quark", "fbgemm_fp8"}
 """Methods that load only weights of their own format."""
 _QUANTIZATION = ("engine_args", "quantization")
+_NGRAMS = {
+    "DeepseekV41ForCausalLM": "engram_layer_ids",
+    "Qwen4ExpForCausalLM": "ple_layer_ids",
+    "Qwen4ExpForConditionalGeneration": "ple_layer_ids",
+}
+"""Architecture → the setting of its config that lists its n-gram layers (`config/engram.py`)."""
 _HEADS = ("num_attention_heads", "n_head")
 _LAYERS = ("num_hidden_layers", "n_layer")
 
@@ -36,6 +43,19 @@ def check_weights(arguments: Mapping[str, Any], weights: Path) -> None:
     _check_parallel(arguments, config.get("text_config") or config)
     _check_overrides(arguments.get("hf_overrides"), config)
     _check_quantization(arguments.get("quantization"), config.get("quantization_config"))
+    if arguments.get("engram_config") is not None:
+        _check_ngrams(config)
+
+
+def _check_ngrams(config: Mapping[str, Any]) -> None:
+    names = config.get("architectures") or [""]
+    layers = _NGRAMS.get(str(names[0]), "")
+    if not (config.get("text_config") or config).get(layers):
+        raise ConvertError(
+            "is set, and the model has no n-gram layers (Engram)",
+            hint="omit it",
+            field=("engine_args", "engram_config"),
+        )
 
 
 def _check_parallel(arguments: Mapping[str, Any], config: Mapping[str, Any]) -> None:

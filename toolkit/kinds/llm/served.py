@@ -1,4 +1,4 @@
-"""What clients see of a language model, the ensemble and its parameters, and the step `prompt`."""
+"""The ensemble of a language model with its parameters for clients, and the step `prompt`."""
 
 import json
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ _PROMPT_TEXT = '{"text": "warm-up"}'
 
 
 def capabilities(entry: LlmEntry, facts: LlmFacts) -> list[str]:
-    """What requests may ask of the model; its parsers may add to that when it is loaded."""
+    """The model's capabilities; its parsers may add further ones when it is loaded."""
     chats = facts.chat or entry.chat_template is not None
     if entry.engine == "tensorrt-llm":
         return ["chat", "completion"] if chats else ["completion"]
@@ -32,7 +32,7 @@ def served_models(
     engine: Step,
     public: Mapping[str, object],
 ) -> list[Model]:
-    """The ensemble that clients know as `served`, and its `prompt`."""
+    """The ensemble with the public name `served`, and its step `prompt`."""
     adapter = entry.adapters.get(served)
     text_bytes = facts.text_bytes(entry.context_length)
     prompt = _prompt(served, entry, text_bytes, served if adapter else None)

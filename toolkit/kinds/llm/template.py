@@ -1,8 +1,7 @@
-"""A chat template of the user's own: read, parsed and rendered once, so that a mistake shows when
-building.
+"""Checks a user's chat template during the build: it is read, parsed and rendered once.
 
-It renders in the sandbox, with the functions that transformers gives a template. What a template
-makes of tools, images or reasoning is not tried.
+It renders in the sandbox, with the functions that transformers provides. Tools, images and
+reasoning are not tried.
 """
 
 from datetime import UTC, datetime
@@ -28,7 +27,7 @@ def read_template(path: Path) -> str:
 
 
 def problem_of(path: Path) -> str | None:
-    """What is wrong with a template, as the rest of a line that starts with the file's name."""
+    """The error of a template, to be printed after the file's name."""
     try:
         if path.stat().st_size > _MAX_BYTES:
             return ": is larger than 1 MiB"

@@ -95,7 +95,7 @@ def engine_step(name: str, context_length: int, inputs: tuple[Tensor, ...], even
 
 
 def model_yaml(model: str, length: int, arguments: Mapping[str, Any]) -> str:
-    """What `tensorrt_llm.LLM()` gets, and below `triton_config` what Triton does."""
+    """The arguments of `tensorrt_llm.LLM()`, and those of Triton below `triton_config`."""
     settings = {
         "model": model,
         "backend": "pytorch",
@@ -128,7 +128,7 @@ def check_family(name: str, family: str, *, vision: bool) -> None:
 
 
 def engine_findings(fields: set[str], arguments: Mapping[str, Any]) -> Iterator[FieldFinding]:
-    """What an entry says that TensorRT-LLM does not do; `fields` are those that were written."""
+    """Fields of an entry that TensorRT-LLM does not support; `fields` are those that are set."""
     for field, reason in _NOT_HERE.items():
         if field in fields:
             yield (field,), "is not a field for engine: tensorrt-llm", reason

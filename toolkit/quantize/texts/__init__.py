@@ -1,6 +1,6 @@
-"""Texts that ship with the package, and texts of the user's own.
+"""Texts for calibration and evaluation: those of the package, and the user's own.
 
-Invariant: what a result is judged by has no sentence in common with what it was calibrated on.
+Invariant: the evaluation does not contain a sentence of the calibration.
 """
 
 import hashlib

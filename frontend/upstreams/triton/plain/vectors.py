@@ -71,8 +71,8 @@ class Embedder:
         if embedding.truncate:
             return [*ids[: most - 1], ids[-1]]  # the mark at the end stays
         raise ContextOverflow(
-            f"input {number} has {len(ids)} tokens and the model takes {most}; shorten it or ask"
-            " for truncation",
+            f"input {number} has {len(ids)} tokens, more than the model's maximum of {most};"
+            " shorten it or request truncation",
             param="input",
             limit=most,
             prompt_tokens=len(ids),

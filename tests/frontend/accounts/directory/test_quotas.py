@@ -8,8 +8,8 @@ import pytest
 
 from frontend.accounts.directory.actor import OPERATOR, Actor
 from frontend.accounts.directory.directory import Directory
-from frontend.accounts.directory.quotas import MAX_PENDING, NewQuota
-from frontend.domain.allowances import QuotaRequest
+from frontend.accounts.directory.quotas import MAX_PENDING
+from frontend.domain.allowances import NewQuota, QuotaRequest
 from frontend.errors import Conflict
 from frontend.store.records import Range
 from tests.support.accounts import add

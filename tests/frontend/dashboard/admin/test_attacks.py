@@ -18,7 +18,7 @@ from tests.support.processes import wait_for
 from tests.support.routes import address, routes, writing
 from tests.support.site import Site, csrf, open_admin
 
-pytestmark = [pytest.mark.timeout(120), needs_chromium]
+pytestmark = needs_chromium
 STREAMS = {"/admin/live"}
 """Answers that do not end."""
 
@@ -95,7 +95,7 @@ def _objects(http: httpx2.Client) -> dict[str, str]:
     batch = http.post("/v1/batches", json=wanted, headers=made).json()["id"]
     asked = {"model": "echo", "input": script(text=_EVIL)[0]["content"]}
     response = http.post("/v1/responses", json=asked, headers=made).json()["id"]
-    wait_for(lambda: http.get("/me/audit").json()["data"], 20, "the audit record")
+    wait_for(lambda: http.get("/me/audit").json()["data"], what="the audit record")
     audit = http.get("/me/audit").json()["data"][0]["id"]
     session = http.get("/me/sessions").json()["data"][0]["id"]
     return {

@@ -11,7 +11,7 @@ from tests.support.databases import Databases
 from tests.support.plain import versioned_triton
 from tests.support.site import Site, open_admin, run_site
 
-pytestmark = [pytest.mark.timeout(240), needs_chromium]
+pytestmark = needs_chromium
 
 
 @pytest.fixture(scope="module")

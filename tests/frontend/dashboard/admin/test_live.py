@@ -17,7 +17,6 @@ from tests.support.databases import Databases
 from tests.support.echo import EchoTriton, script
 from tests.support.site import Site, run_site
 
-pytestmark = pytest.mark.timeout(240)
 _PEOPLE, _EACH = 25, 8
 
 

@@ -6,14 +6,13 @@ from collections.abc import Iterator
 from urllib.parse import quote
 
 import httpx2
-import pytest
 from playwright.sync_api import Browser, Route, expect
 
 from tests.support.browser import check_accessible, check_width, needs_chromium
 from tests.support.echo import script
 from tests.support.site import Site, csrf, open_admin
 
-pytestmark = [pytest.mark.timeout(120), needs_chromium]
+pytestmark = needs_chromium
 PROGRAM = {"accept": "application/json"}
 
 

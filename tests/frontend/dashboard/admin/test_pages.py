@@ -13,7 +13,7 @@ from tests.support.echo import script
 from tests.support.processes import wait_for
 from tests.support.site import Site, csrf, open_admin
 
-pytestmark = [pytest.mark.timeout(180), needs_chromium]
+pytestmark = needs_chromium
 SCRIPT = "<img src=x onerror=alert(1)>"
 FEW_ROWS = "document.querySelectorAll('#view tbody tr:nth-child(n+4)').forEach((r) => r.remove())"
 NAMES = [page.name for _, pages in SECTIONS for page in pages]
@@ -463,7 +463,7 @@ def test_a_record_is_found_and_its_texts_are_only_text(browser: Browser, site: S
             return len(page.evaluate(found)) == 1
 
         open_admin(page, "audit")
-        wait_for(has_record, 20, "the audit record")
+        wait_for(has_record, what="the audit record")
         page.get_by_label("Words in the texts").fill(word)
         page.get_by_label("Status").fill("2xx")
         page.get_by_label("Status").press("Enter")
@@ -580,12 +580,11 @@ def test_page_views_are_in_the_audit_only_where_they_were_refused(site: Site) ->
 
         expected = {("GET", "/admin/users/{id}", 403), ("DELETE", "/me/keys/{id}", 404)}
         # records are written in the order of the requests' ends
-        wait_for(lambda: len(added()) >= 2, 15, "the records of what was refused")
+        wait_for(lambda: len(added()) >= 2, what="the records of what was refused")
         assert added() == expected
         # whose texts a reviewer looked at stays on record
         query = f"/admin/audit/search?user_id={site.ids['root']}&limit=1"
         wait_for(
             lambda: reviewer.get(query).json()["data"][0]["route"] == "/admin/audit/search",
-            15,
-            "the record of a search",
+            what="the record of a search",
         )

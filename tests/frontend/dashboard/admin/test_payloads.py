@@ -23,7 +23,7 @@ from tests.support.processes import wait_for
 from tests.support.routes import address, routes
 from tests.support.site import Site, csrf, open_admin
 
-pytestmark = [pytest.mark.timeout(180), needs_chromium]
+pytestmark = needs_chromium
 EVIL = "</script><svg onload=alert(1)>\"'><img src=x onerror=alert(2)>${1}{{1}}"
 LINES = "a\r\nset-cookie: stolen=1\r\n\r\n<b>x"
 
@@ -75,7 +75,7 @@ def wait_until_polled(http: httpx2.Client, upstream: str) -> None:
         now = http.get(f"/admin/backends/{upstream}").json()
         return now["error"] is not None or now["polled_s_ago"] is not None
 
-    wait_for(is_polled, 60, "the first poll")
+    wait_for(is_polled, what="the first poll")
 
 
 def harmless(page: Page) -> None:
@@ -195,7 +195,7 @@ def test_a_table_of_the_audit_has_no_formulas(site: Site) -> None:
             found = csv.DictReader(io.StringIO(reviewer.get(path).text))
             return [row for row in found if model in row["model"]]
 
-        wait_for(rows, 60, "the record")
+        wait_for(rows, what="the record")
         assert [row["model"] for row in rows()] == [f"'{model}"]
 
 

@@ -20,7 +20,7 @@ from tests.support.databases import Databases
 from tests.support.echo import EchoTriton
 from tests.support.site import Site, open_admin, run_site
 
-pytestmark = [pytest.mark.timeout(180), needs_chromium]
+pytestmark = needs_chromium
 STUDENTS = [f"user-{n:02}" for n in range(60)]
 PEOPLE = {"root": "admin", "counter": "counter"} | dict.fromkeys(STUDENTS, "student")
 MODELS = ("echo", "<b>=1+1</b>")

@@ -63,11 +63,11 @@ def test_what_an_answer_does_not_blame_is_sent_again(
         sink, lost = started(kind, server, tmp_path)
         sink.put(line("one"))
         sink.put(line("two"))
-        wait_for(lambda: server.attempts >= 2, 20, "a second attempt")
-        wait_for(lambda: sink.waiting_bytes > 130, 20, "both lines on disk")
+        wait_for(lambda: server.attempts >= 2, what="a second attempt")
+        wait_for(lambda: sink.waiting_bytes > 130, what="both lines on disk")
         server.first, server.mode = [], "accept"
-        wait_for(lambda: len(server.messages) >= 2, 30, "both lines")
-        sink.close(5)
+        wait_for(lambda: len(server.messages) >= 2, what="both lines")
+        sink.close(60)
     assert (server.messages, sum(lost)) == (["one", "two"], 0)
 
 
@@ -81,8 +81,8 @@ def test_each_item_of_a_bulk_answer_counts_for_itself(tmp_path: Path) -> None:
         # written, does not fit the mapping, busy, written by an attempt before
         server.first = [items(201, 400, 429, 409)]
         sink, lost = started("elastic", server, tmp_path)
-        wait_for(lambda: server.messages, 20, "the line that was sent again")
-        sink.close(5)
+        wait_for(lambda: server.messages, what="the line that was sent again")
+        sink.close(60)
     assert server.messages == ["line 2"]
     assert sum(lost) == 1
 
@@ -98,8 +98,8 @@ def test_a_batch_that_is_refused_is_sent_in_parts_and_good_lines_arrive(
     spool.close()
     with fake_sink() as server:
         sink, lost = started(kind, server, tmp_path)
-        wait_for(lambda: sink.waiting_bytes == 0, 20, "the end of the batch")
-        sink.close(5)
+        wait_for(lambda: sink.waiting_bytes == 0, what="the end of the batch")
+        sink.close(60)
     assert server.messages == [f"line {n}" for n in (1, 2, 3, 4, 7, 8)]
     assert sum(lost) == 3
 
@@ -109,10 +109,10 @@ def test_an_answer_that_is_cut_loses_no_line(kind: str, tmp_path: Path) -> None:
     with fake_sink("cut") as server:
         sink, lost = started(kind, server, tmp_path)
         sink.put(line("one"))
-        wait_for(lambda: server.attempts >= 1, 20, "an attempt")
+        wait_for(lambda: server.attempts >= 1, what="an attempt")
         server.mode = "accept"
-        wait_for(lambda: sink.waiting_bytes == 0 and server.messages, 20, "the line")
-        sink.close(5)
+        wait_for(lambda: sink.waiting_bytes == 0 and server.messages, what="the line")
+        sink.close(60)
     assert {*server.messages} == {"one"}
     assert sum(lost) == 0
 
@@ -135,7 +135,7 @@ def test_a_sink_with_a_certificate_of_a_stranger_gets_nothing(
         (sink,) = make_sinks(settings, tmp_path)
         sink.start()
         sink.put(line("one"))
-        wait_for(lambda: "wait on disk" in caplog.text, 20, "the warning")
+        wait_for(lambda: "wait on disk" in caplog.text, what="the warning")
         sink.close(0.2)
     assert (server.attempts, server.lines) == (0, [])
     assert sink.waiting_bytes > 0
@@ -150,10 +150,10 @@ def test_no_log_line_has_a_token_or_the_words_of_a_sink(
         server.first = [(403, {"text": "the-token is invalid", "code": 4}), (400, {"code": 6})]
         sink, lost = started(kind, server, tmp_path)
         sink.put(line("one"))
-        wait_for(lambda: sum(lost) == 1 or server.attempts > 2, 20, "the second answer")
+        wait_for(lambda: sum(lost) == 1 or server.attempts > 2, what="the second answer")
         server.mode = "accept"
-        wait_for(lambda: sink.waiting_bytes == 0, 30, "the end of the outage")
-        sink.close(5)
+        wait_for(lambda: sink.waiting_bytes == 0, what="the end of the outage")
+        sink.close(60)
     assert "the-token" in server.heads[0][1]["authorization"]
     assert "wait on disk" in caplog.text
     assert "the-token" not in caplog.text
@@ -187,17 +187,17 @@ def _keep_and_end(given: tuple[Path, int]) -> int:
 def test_a_killed_process_leaves_its_lines_to_the_next_one(tmp_path: Path) -> None:
     process = multiprocessing.get_context("spawn").Process(target=_keep_and_die, args=(tmp_path,))
     process.start()
-    process.join(60)
+    process.join()
     assert process.exitcode == -signal.SIGKILL
     with fake_sink() as server:
         sink, lost = started("elastic", server, tmp_path)
-        wait_for(lambda: len(server.messages) == 3, 20, "its lines")
-        wait_for(lambda: sink.waiting_bytes == 0, 20, "an empty spool")
-        sink.close(5)
+        wait_for(lambda: len(server.messages) == 3, what="its lines")
+        wait_for(lambda: sink.waiting_bytes == 0, what="an empty spool")
+        sink.close(60)
         again, _ = started("elastic", server, tmp_path)
         again.put(line("later"))
-        wait_for(lambda: "later" in server.messages, 20, "the next line")
-        again.close(5)
+        wait_for(lambda: "later" in server.messages, what="the next line")
+        again.close(60)
     assert server.messages == ["line 0", "line 1", "line 2", "later"]
     assert sum(lost) == 0
 
@@ -218,13 +218,13 @@ def test_a_full_disk_loses_what_does_not_fit_and_counts_it(
         sink, lost = started("elastic", server, tmp_path)
         for message in ("kept", "cut!", "none"):
             sink.put(line(message))
-        wait_for(lambda: sum(lost) == 2, 20, "the loss")
+        wait_for(lambda: sum(lost) == 2, what="the loss")
         disk.room = 10_000
         sink.put(line("after"))
-        wait_for(lambda: sink.waiting_bytes > 150, 20, "the next line on disk")
+        wait_for(lambda: sink.waiting_bytes > 150, what="the next line on disk")
         server.mode = "accept"
-        wait_for(lambda: len(server.messages) == 2, 30, "both lines")
-        sink.close(5)
+        wait_for(lambda: len(server.messages) == 2, what="both lines")
+        sink.close(60)
     assert server.messages == ["kept", "after"]
     assert sum(lost) == 2
 
@@ -240,11 +240,11 @@ def test_a_spool_at_its_bound_loses_the_newest_lines_and_counts_them(tmp_path: P
         sink.start()
         for number in range(100):
             sink.put(line(f"{number:03d}" + "x" * 1000))
-        wait_for(lambda: sum(lost) > 0 and _all_counted(tmp_path, lost, 100), 20, "the loss")
+        wait_for(lambda: sum(lost) > 0 and _all_counted(tmp_path, lost, 100), what="the loss")
         assert sink.waiting_bytes <= 65_536
         server.mode = "accept"
-        wait_for(lambda: sink.waiting_bytes == 0, 30, "an empty spool")
-        sink.close(5)
+        wait_for(lambda: sink.waiting_bytes == 0, what="an empty spool")
+        sink.close(60)
     arrived = [int(message[:3]) for message in server.messages]
     assert arrived == [*range(len(arrived))]
     assert len(arrived) + sum(lost) == 100
@@ -263,7 +263,7 @@ def test_a_batch_that_a_process_before_had_sent_is_in_elasticsearch_once(tmp_pat
             spool.append([line("once").json])
             spool.close()
             sink, lost = started("elastic", server, tmp_path)
-            wait_for(lambda: sink.waiting_bytes == 0, 20, "the batch")  # noqa: B023
-            sink.close(5)
+            wait_for(lambda: sink.waiting_bytes == 0, what="the batch")  # noqa: B023
+            sink.close(60)
             assert lost == []
     assert (server.attempts, server.messages) == (2, ["once"])

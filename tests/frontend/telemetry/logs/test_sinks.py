@@ -47,8 +47,8 @@ def test_lines_arrive_in_order_and_a_refused_one_is_counted(kind: str, tmp_path:
         sink, lost = started(kind, server, tmp_path)
         for number in range(5):
             sink.put(line("poison" if number == 3 else f"line {number}"))
-        wait_for(lambda: sum(lost) == 1, 20, "the refusal")
-        sink.close(5)
+        wait_for(lambda: sum(lost) == 1, what="the refusal")
+        sink.close(60)
     own = [message for message in server.messages if message.startswith("line")]
     assert own == ["line 0", "line 1", "line 2", "line 4"]
     assert "the-token" in server.heads[0][1]["authorization"]
@@ -62,13 +62,14 @@ def test_lines_wait_on_disk_while_a_sink_is_away(kind: str, mode: str, tmp_path:
     with fake_sink(mode) as server:
         sink, lost = started(kind, server, tmp_path, timeout_s=0.2)
         sink.put(line("first"))
-        wait_for(lambda: server.attempts >= 2, 20, "two attempts")
+        wait_for(lambda: server.attempts >= 2, what="two attempts")
         sink.put(line("second"))
-        wait_for(lambda: sink.waiting_bytes > 130, 20, "both lines on disk")
+        wait_for(lambda: sink.waiting_bytes > 130, what="both lines on disk")
         server.mode = "accept"
-        wait_for(lambda: len(server.messages) >= 2, 30, "both lines")
-        sink.close(5)
-    assert server.messages[:2] == ["first", "second"]
+        wait_for(lambda: "second" in server.messages, what="both lines")
+        sink.close(60)
+    # a busy machine may not read an answer within the time limit, and sends what it has sent
+    assert [*dict.fromkeys(server.messages)] == ["first", "second"]
     assert sum(lost) == 0
 
 
@@ -76,7 +77,7 @@ def test_what_waits_is_sent_by_the_next_process(tmp_path: Path) -> None:
     with fake_sink("fail") as server:
         sink, _ = started("elastic", server, tmp_path)
         sink.put(line("before"))
-        wait_for(lambda: server.attempts >= 1, 20, "an attempt")
+        wait_for(lambda: server.attempts >= 1, what="an attempt")
         sink.close(0.1)
         (left,) = (tmp_path / "elastic").iterdir()
         # and a process that ended within a line
@@ -87,8 +88,8 @@ def test_what_waits_is_sent_by_the_next_process(tmp_path: Path) -> None:
         server.mode = "accept"
         again, lost = started("elastic", server, tmp_path)
         again.put(line("after"))
-        wait_for(lambda: len(server.messages) == 2, 20, "both lines")
-        again.close(5)
+        wait_for(lambda: len(server.messages) == 2, what="both lines")
+        again.close(60)
     assert (server.messages, lost) == (["before", "after"], [])
 
 
@@ -98,8 +99,8 @@ def test_elastics_busy_lines_are_sent_again_alone(tmp_path: Path) -> None:
         sink, lost = started("elastic", server, tmp_path)
         sink.put(line("busy"))
         sink.put(line("other"))
-        wait_for(lambda: len(server.messages) == 2, 20, "both lines")
-        sink.close(5)
+        wait_for(lambda: len(server.messages) == 2, what="both lines")
+        sink.close(60)
     assert (sorted(server.messages), sum(lost)) == (["busy", "other"], 0)
 
 
@@ -127,11 +128,11 @@ def test_a_file_is_rotated_and_nothing_is_cut(tmp_path: Path) -> None:
     for number in range(3):
         sink.put(line(f"{number} " + "x" * 150))
         wait_for(
-            lambda n=number: f'"{n} x' in path.read_text() if path.exists() else False, 10, "it"
+            lambda n=number: f'"{n} x' in path.read_text() if path.exists() else False, what="it"
         )
     path.rename(tmp_path / "moved")  # as logrotate does
     sink.put(line("after the move"))
-    sink.close(5)
+    sink.close(60)
     assert orjson.loads(path.read_bytes())["message"] == "after the move"
     older = path.with_name("gateway.jsonl.1").read_bytes().splitlines()
     assert [orjson.loads(one)["message"][0] for one in older] == ["1"]
@@ -161,11 +162,11 @@ def test_a_line_that_a_full_disk_cut_is_finished_when_there_is_room(
     sink = FileSink(path, 10_000, 2, 1000)
     sink.start()
     sink.put(line("cut"))
-    wait_for(lambda: disk.room == 0, 10, "a full disk")
+    wait_for(lambda: disk.room == 0, what="a full disk")
     disk.room = 10_000
-    wait_for(lambda: path.read_bytes().endswith(b"\n"), 10, "the rest of the line")
+    wait_for(lambda: path.read_bytes().endswith(b"\n"), what="the rest of the line")
     sink.put(line("next"))
-    sink.close(5)
+    sink.close(60)
     shown = [orjson.loads(one)["message"] for one in path.read_bytes().splitlines()]
     assert shown == ["cut", "next"]
 
@@ -181,7 +182,7 @@ def test_a_file_that_is_closed_with_a_full_disk_counts_the_cut_line(
     sink.losses.connect(lost.append)
     sink.start()
     sink.put(line("cut"))
-    wait_for(lambda: disk.room == 0, 10, "a full disk")
+    wait_for(lambda: disk.room == 0, what="a full disk")
     sink.put(line("waits"))
     sink.close(0.2)
     assert sum(lost) == 2
@@ -196,7 +197,7 @@ def test_a_full_pipe_stops_nobody_and_counts(tmp_path: Path) -> None:
     while not lost:
         sink.put(line("x" * 70_000))
     os.close(reader)
-    sink.close(5)
+    sink.close(60)
     os.close(writer)
     assert lost
 

@@ -203,7 +203,7 @@ def test_spans_that_are_not_taken_are_counted(
         tracing.exporting.start()
         for lost in (1, 2):
             tracing.end(asked(tracing))
-            wait_for(lambda lost=lost: counts.lost == lost, 10, "a lost span")  # type: ignore[misc]
+            wait_for(lambda lost=lost: counts.lost == lost, what="a lost span")  # type: ignore[misc]
         assert (counts.sent, counts.lost) == (0, 2)
         own = [one.message for one in caplog.records if one.name.startswith("frontend")]
         assert own == ["the collector of traces does not accept spans; they are lost"]
@@ -220,12 +220,12 @@ def test_a_collector_that_stalls_stops_nothing(counts: Counts) -> None:
         tracing = counts.tracing(collector.url, waiting=8)
         tracing.exporting.start()
         tracing.end(asked(tracing))
-        wait_for(lambda: collector.attempts > 0, 10, "a batch that stalls")
+        wait_for(lambda: collector.attempts > 0, what="a batch that stalls")
         for _ in range(20):
             tracing.end(asked(tracing))
         assert counts.lost >= 12 - 8  # no more than 8 wait, and at most one batch failed meanwhile
         tracing.exporting.close(0.1)
-        wait_for(lambda: counts.lost == 21, 10, "all of them counted")
+        wait_for(lambda: counts.lost == 21, what="all of them counted")
     assert counts.sent == 0
 
 
