@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 STAMP := $(VENV)/.installed
 JOBS := 2
 # what test-quick leaves out: it starts servers, builds weights, images and wheels, waits, or runs a command per case
-SLOW := attack docker docs/test_readme.py e2e frontend/contract/test_two_gateways.py \
+SLOW := attack docker docs/test_guides.py docs/test_readme.py e2e frontend/contract/test_two_gateways.py \
   frontend/telemetry/logs/test_sinks.py frontend/test_workers.py test_wheel.py \
   toolkit/building/test_quantization.py toolkit/chat toolkit/convert toolkit/quantize \
   toolkit/repository/test_targets.py toolkit/single toolkit/weights \

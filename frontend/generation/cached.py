@@ -122,8 +122,8 @@ class CachedWork:
         run.count.cached(usage, price)
 
     async def keep(self, slot: Slot, content: bytes) -> None:
-        """Keeps an answer, unless a budget has cut it."""
-        if not self.run.was_lowered:
+        """Keeps an answer, unless a budget has cut it or another model gave it."""
+        if not (self.run.was_lowered or self.run.fell_back):
             await self.cache.put(slot, content)
 
     async def events(

@@ -19,9 +19,6 @@ from frontend.scheduling.cost import BYTES_PER_TOKEN, CostWeights, Outputs
 from frontend.scheduling.jobs import Job
 from frontend.scheduling.queue import Queue
 
-_IMAGE_TOKENS = 1000
-"""Of an image in a prompt; only the engine knows how many it becomes."""
-
 
 @dataclass(frozen=True, slots=True)
 class Expected:
@@ -42,6 +39,8 @@ class Tariff:
 
     weights: CostWeights = field(default_factory=CostWeights)
     outputs: Outputs = field(default_factory=Outputs)
+    image_tokens: int = 1000
+    """Of an image in a prompt, until the engine has counted them."""
 
 
 @dataclass(slots=True)
@@ -109,7 +108,7 @@ class Charge:
         sampling, prompt = generation.sampling, generation.prompt
         size = sizes.bytes_of(generation)
         tokens = len(prompt.ids) if isinstance(prompt, TokenIds) else size / BYTES_PER_TOKEN
-        tokens += _IMAGE_TOKENS * len(generation.images)
+        tokens += self.tariff.image_tokens * len(generation.images)
         if model.context_length is not None:
             tokens = min(tokens, model.context_length)
         size += sum(map(len, generation.images))

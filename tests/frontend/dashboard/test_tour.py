@@ -213,6 +213,7 @@ def test_the_playground_with_answers(browser: Browser, site: Site) -> None:
         page.goto("/playground")
         look(page)  # before the first message
         message = page.get_by_label("Message")
+        expect(page.get_by_role("button", name="Send", exact=True)).to_be_enabled()
         for text in ("hello there", "What is the capital of France? " * 12):
             message.fill(text)
             message.press("Control+Enter")
