@@ -21,7 +21,7 @@ class Feed(Generic[T]):
     """Calls `make` every `interval_s` seconds, which must be quick: it runs in the event loop."""
 
     def __init__(
-        self, make: Callable[[], T], interval_s: float, most: int = 50, most_own: int = 8
+        self, make: Callable[[], T], interval_s: float, most: int = 256, most_own: int = 8
     ) -> None:
         self._make = make
         self._interval_s = interval_s
