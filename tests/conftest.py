@@ -1,11 +1,13 @@
 """What tests of several packages share: the echo models on the real server."""
 
+import functools
 import inspect
 import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpcore2
 import httpx2
 import pytest
 from hypothesis import HealthCheck, settings
@@ -50,13 +52,16 @@ def temporary_files() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def patient_clients() -> Iterator[None]:
-    """Requests without a time limit of their own get more than the library's 5 s, in which a busy
-    machine may not even have connected."""
+def calm_clients() -> Iterator[None]:
+    """HTTP clients read the certificates of authorities once, which takes each of them 25 ms of
+    CPU otherwise, also those that poll. Requests without a time limit of their own get more than
+    the library's 5 s, in which a busy machine may not even have connected."""
     limits = inspect.signature(httpx2.Client).parameters["timeout"].default
     with pytest.MonkeyPatch.context() as patch:
         for phase in ("connect", "read", "write", "pool"):
             patch.setattr(limits, phase, PATIENCE_S)
+        context = httpcore2.default_ssl_context
+        patch.setattr(httpcore2, "default_ssl_context", functools.cache(context))
         yield
 
 

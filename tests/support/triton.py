@@ -82,7 +82,7 @@ def serve(
         PYTHONDONTWRITEBYTECODE="1",
     )
     log = scratch / "triton.log"
-    child = Child(Command(argv, log, environment, empty, grace_s=45, shm_prefix=prefix))
+    child = Child(Command(argv, log, environment, empty, grace_s=150, shm_prefix=prefix))
     try:
         _wait_ready(grpc_port, child, ready_s)
         yield Server(grpc_port, http_port, child, log)

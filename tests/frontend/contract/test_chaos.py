@@ -27,6 +27,7 @@ from tests.support.echo import EchoTriton, script
 from tests.support.gateway import Gateway, run_gateway
 from tests.support.ledgers import check_books, rows_of
 from tests.support.metrics import value_of
+from tests.support.processes import PATIENCE_S
 from tests.support.redis import RedisServer
 
 _TOKENS = ("prompt", "cached", "completion", "reasoning")
@@ -59,7 +60,7 @@ class Town:
 
 
 def metrics_of(gateway: Gateway) -> str:
-    return httpx2.get(f"{gateway.url}/metrics", timeout=10).text
+    return httpx2.get(f"{gateway.url}/metrics", timeout=PATIENCE_S).text
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +109,7 @@ class Load:
     @asynccontextmanager
     async def running(self) -> AsyncIterator["Load"]:
         limits = httpx2.Limits(max_connections=_CLIENTS)
-        async with httpx2.AsyncClient(timeout=30, limits=limits) as client:
+        async with httpx2.AsyncClient(timeout=PATIENCE_S, limits=limits) as client:
             tasks = [asyncio.create_task(self._ask(client)) for _ in range(_CLIENTS)]
             try:
                 yield self
@@ -119,7 +120,7 @@ class Load:
     async def more(self, answers: int, end: str = "") -> None:
         """Returns after so many more answers, of one kind or of any."""
         until = self._count(end) + answers
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_S):
             while self._count(end) < until:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
 
@@ -207,7 +208,7 @@ def agreed(town: Town, *counting: Gateway, ended: Sequence[str] = ()) -> int:
     counted since the first of them: gateways, and texts of those that have ended."""
 
     async def wait() -> int:
-        database, deadline_s = Database(town.location), time.monotonic() + 20
+        database, deadline_s = Database(town.location), time.monotonic() + PATIENCE_S
         try:
             while True:
                 try:
@@ -247,7 +248,11 @@ async def _outages(town: Town, load: Load) -> None:
 
 async def _killed_in_streams(town: Town, load: Load, gateway: Gateway) -> str:
     """What the gateway has counted: it is killed while nothing but streams runs there."""
-    body = {"model": "echo", "messages": script(chunks=900, delay_ms=10), "stream": True}
+    body = {
+        "model": "echo",
+        "messages": script(chunks=900, delay_ms=10, never_finish=True),
+        "stream": True,
+    }
     headers = {"authorization": f"Bearer {town.keys['streams']}"}
     begun = asyncio.Semaphore(0)
 
@@ -259,7 +264,7 @@ async def _killed_in_streams(town: Town, load: Load, gateway: Gateway) -> str:
                 async for _ in answer.aiter_raw():
                     begun.release()
 
-    async with load.running(), httpx2.AsyncClient(timeout=30) as client:
+    async with load.running(), httpx2.AsyncClient(timeout=PATIENCE_S) as client:
         streams = [asyncio.create_task(read(client)) for _ in range(_STREAMS)]
         for _ in range(_STREAMS * 70):  # past the first counts that are written down
             await begun.acquire()

@@ -140,8 +140,8 @@ def tritons(echo_triton: EchoTriton, mortal_triton: EchoTriton) -> Iterator[tupl
         yield stays, dies
 
 
-async def reached(condition: Callable[[], bool], seconds: float, what: str) -> None:
-    await asyncio.to_thread(wait_for, condition, seconds, what)
+async def reached(condition: Callable[[], bool], what: str) -> None:
+    await asyncio.to_thread(wait_for, condition, what=what)
 
 
 async def test_nothing_is_lost_or_charged_twice_whatever_happens_to_upstreams(
@@ -170,7 +170,7 @@ async def test_nothing_is_lost_or_charged_twice_whatever_happens_to_upstreams(
             body = {"name": name, "url": url, "engine": engine, "max_concurrent": 8}
             body["priority"] = 3 if name == "dies" else 0
             assert admin.post("/admin/backends/register", json=body).status_code == 201
-            await reached(lambda name=name: is_ready(name), 20, name)  # type: ignore[misc]
+            await reached(lambda name=name: is_ready(name), name)  # type: ignore[misc]
         async with loading(gateway, accounts.user) as load:
 
             async def answered(more: int) -> None:
@@ -180,7 +180,7 @@ async def test_nothing_is_lost_or_charged_twice_whatever_happens_to_upstreams(
                     await asyncio.sleep(0.05)
 
             await answered(30)
-            await reached(lambda: find("dies")["running"] > 0, 20, "a request at the one that dies")
+            await reached(lambda: find("dies")["running"] > 0, "a request at the one that dies")
             await asyncio.to_thread(mortal_triton.kill)
             await answered(30)
             # it says that it is idle, and is slow: it does not get everything
@@ -188,13 +188,13 @@ async def test_nothing_is_lost_or_charged_twice_whatever_happens_to_upstreams(
             await answered(40)
             assert liar.answers - before < 40
             liar.delay_s, liar.fails = 0.0, True
-            await reached(lambda: bool(find("lies")["breakers"]), 20, "an open breaker")
+            await reached(lambda: bool(find("lies")["breakers"]), "an open breaker")
             assert admin.post("/admin/backends/stays/refresh").status_code == 200
             await answered(10)
             liar.fails = False
-            await reached(lambda: find("lies")["breakers"] == {}, 30, "a closed breaker")
+            await reached(lambda: find("lies")["breakers"] == {}, "a closed breaker")
             assert admin.post("/admin/backends/stays/drain").status_code == 200
-            await reached(lambda: find("stays")["running"] == 0, 20, "the end of a drain")
+            await reached(lambda: find("stays")["running"] == 0, "the end of a drain")
             await answered(30)
             assert admin.post("/admin/backends/stays/enable").status_code == 200
             await answered(10)
@@ -244,7 +244,7 @@ async def test_a_mixed_fleet_that_lies_in_every_way_loses_and_invents_no_token(
 
             return check
 
-        await reached(are_ready, 60, "four upstreams")
+        await reached(are_ready, "four upstreams")
         async with loading(gateway, accounts.user, max_tokens=20) as load:
             for liar in liars.values():
                 liar.faults = FAULTS
@@ -254,10 +254,10 @@ async def test_a_mixed_fleet_that_lies_in_every_way_loses_and_invents_no_token(
             # lies about models do not end the polls, and others continue to serve them
             for liar in liars.values():
                 liar.lists = '{"data": [5], "models": [5]}'
-            await reached(all_had("error", UNREADABLE), 60, "lists that cannot be read")
+            await reached(all_had("error", UNREADABLE), "lists that cannot be read")
             for liar in liars.values():
                 liar.lists = None
-            await reached(all_had("status", "ready"), 120, "lists that can be read")
+            await reached(all_had("status", "ready"), "lists that can be read")
         assert load.failed == []
         # an answer without an end has no more than was asked for
         assert load.most == 20

@@ -22,7 +22,7 @@ from tests.support.gateway import Gateway, run_gateway
 from tests.support.ledgers import check_books, rows_of
 from tests.support.lying import Liar, lying_server
 from tests.support.metrics import samples_of, value_of
-from tests.support.processes import wait_for
+from tests.support.processes import PATIENCE_S, wait_for
 
 CHAT = "/v1/chat/completions"
 _TEXTS, _LINES, _CLIENTS, _ROUNDS = 6, 12, 6, 12
@@ -122,7 +122,7 @@ async def _check(location: Location, gateway: Gateway, seen: Seen, lines: dict[s
         audited = [row for row in await rows_of(database, audit_records) if row.route == CHAT]
     finally:
         await database.close()
-    metrics = samples_of(httpx2.get(f"{gateway.url}/metrics", timeout=10).text)
+    metrics = samples_of(httpx2.get(f"{gateway.url}/metrics", timeout=PATIENCE_S).text)
     # every request has one record: each line of the batch is one
     assert len(audited) == seen.statuses.total() + lines["total"]
     assert len({row.request_id for row in audited}) == len(audited)
@@ -160,7 +160,7 @@ async def test_every_book_has_every_request_once(
         assert lines == {"total": _LINES, "completed": _LINES - 2, "failed": 2}
         assert set(seen.statuses) == {200, 400}, "a request failed at one upstream alone"
         assert seen.left > 0
-        deadline_s = time.monotonic() + 30
+        deadline_s = time.monotonic() + PATIENCE_S
         while True:
             try:
                 await _check(location, gateway, seen, lines)

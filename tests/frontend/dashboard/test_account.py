@@ -160,6 +160,7 @@ def test_the_playground_counts_for_who_is_signed_in(browser: Browser, town: Town
         sign_in(page, town, "cat")
         page.goto("/playground")
         page.get_by_label("Message").fill("good morning")
+        expect(page.get_by_role("button", name="Send")).to_be_enabled()
         page.get_by_label("Message").press("Control+Enter")
         expect(page.locator(".turn").nth(1)).to_contain_text("good morning")
         page.goto("/dashboard")

@@ -64,6 +64,8 @@ def test_a_chat_streams_and_shows_its_request(page: Page) -> None:
     page.get_by_label("System prompt").fill("Be brief.")
     page.get_by_label("Temperature").first.fill("0.5")
     page.get_by_label("Message").fill("good <b>morning</b>")
+    # keys, unlike clicks, do not wait until there are models
+    expect(page.get_by_role("button", name="Send")).to_be_enabled()
     page.get_by_label("Message").press("Control+Enter")
     log = page.get_by_role("log")
     expect(log.locator(".turn").nth(1)).to_contain_text("good <b>morning</b>")
