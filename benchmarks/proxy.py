@@ -2,7 +2,8 @@
 
 CPU of the process for each request, in turns. The gateway has everything on: a key, limits, a
 price, fair share, metrics, log, audit and usage rows in SQLite; the peer passes bytes on without
-reading them. Streams have 64 tokens, all together (a burst) or one every 12 ms for 64 streams.
+reading them. Streams have 64 tokens, all together (a burst) or one every 12 ms for 64 streams. The
+cost of one more token is the difference to slow streams of 8.
 """
 
 import asyncio
@@ -43,6 +44,7 @@ CASES = (
     Case("unary requests, 8 in flight", openai_server.ask(1, stream=False), 8, 800),
     Case("bursts of 64 tokens, 8 in flight", openai_server.ask(64, stream=True), 8, 200),
     Case("64 slow streams", openai_server.ask(64, 0.012, stream=True), 64, 256),
+    Case("64 slow streams of 8 tokens", openai_server.ask(8, 0.012, stream=True), 64, 256),
 )
 
 
@@ -70,7 +72,8 @@ def _costs(process: psutil.Process, port: int, key: str) -> dict[str, float]:
         bodies = [case.body] * case.requests
         asyncio.run(run_load(port, "/v1/chat/completions", bodies, case.in_flight, key))
         costs[f"CPU ms, {case.what}"] = (cpu_s(process) - before) * 1000 / case.requests
-    return costs
+    long_ms, short_ms = (costs[f"CPU ms, {case.what}"] for case in CASES[-2:])
+    return costs | {"CPU µs, one more token of a slow stream": (long_ms - short_ms) * 1000 / 56}
 
 
 @contextmanager

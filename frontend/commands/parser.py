@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 _CHOICE = re.compile(r"argument (.+?): invalid choice: '(.*)' \(choose from (.*)\)", re.DOTALL)
 _MAX_SHOWN = 40
+_MAX_DIGITS = 18
 
 
 class Parser(argparse.ArgumentParser):
@@ -70,6 +71,10 @@ def number(text: str) -> float:
 
 def whole(text: str) -> int:
     """A whole number, for argparse."""
-    if not re.fullmatch(r"-?[0-9]{1,18}", text):
+    if not re.fullmatch(r"-?[0-9]+", text):
         raise argparse.ArgumentTypeError(f"'{text[:20]}' is not a whole number")
+    if len(text) > _MAX_DIGITS:
+        raise argparse.ArgumentTypeError(
+            f"'{text[:20]}…' is too large; it must have at most {_MAX_DIGITS} digits"
+        )
     return int(text)

@@ -40,8 +40,11 @@ def _parser() -> argparse.ArgumentParser:
     create.add_argument("--email")
     create.add_argument("--display-name", default="")
     edit = add_command(commands, "edit", "edit a user", _edit)
-    for flag in ("--name", "--role", "--email", "--display-name"):
+    for flag in ("--name", "--role", "--display-name"):
         edit.add_argument(flag)
+    address = edit.add_mutually_exclusive_group()
+    address.add_argument("--email")
+    address.add_argument("--no-email", action="store_true", help="remove the address")
     edit.add_argument("--group", help="the group to move to, by name or id")
     disable = add_command(commands, "disable", "refuse all keys of a user", _disable)
     enable = add_command(commands, "enable", "accept the keys of a disabled user again", _enable)
@@ -86,6 +89,8 @@ async def _create(directory: "Directory", options: argparse.Namespace) -> Answer
 
 async def _edit(directory: "Directory", options: argparse.Namespace) -> Answer:
     values = given(options, "name", "role", "email", "display_name")
+    if options.no_email:
+        values["email"] = None
     if options.role is not None:
         await find_role(directory, options.role)
     if options.group is not None:

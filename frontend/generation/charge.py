@@ -1,7 +1,6 @@
-"""What one request costs in the scheduler: an estimate for each call, and what it really cost.
+"""The cost of one request in the scheduler: an estimate for each call, and the actual cost.
 
-The estimate is charged when a call gets its slot. It is corrected once, when the request ends,
-whichever way it does.
+The estimate is charged when a call gets its slot. It is corrected once, however the request ends.
 """
 
 from collections.abc import Iterable
@@ -18,9 +17,6 @@ from frontend.generation import sizes
 from frontend.scheduling.cost import BYTES_PER_TOKEN, CostWeights, Outputs
 from frontend.scheduling.jobs import Job
 from frontend.scheduling.queue import Queue
-
-_IMAGE_TOKENS = 1000
-"""Of an image in a prompt; only the engine knows how many it becomes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +38,8 @@ class Tariff:
 
     weights: CostWeights = field(default_factory=CostWeights)
     outputs: Outputs = field(default_factory=Outputs)
+    image_tokens: int = 1000
+    """Of an image in a prompt, until the engine has counted them."""
 
 
 @dataclass(slots=True)
@@ -109,7 +107,7 @@ class Charge:
         sampling, prompt = generation.sampling, generation.prompt
         size = sizes.bytes_of(generation)
         tokens = len(prompt.ids) if isinstance(prompt, TokenIds) else size / BYTES_PER_TOKEN
-        tokens += _IMAGE_TOKENS * len(generation.images)
+        tokens += self.tariff.image_tokens * len(generation.images)
         if model.context_length is not None:
             tokens = min(tokens, model.context_length)
         size += sum(map(len, generation.images))

@@ -54,6 +54,9 @@ class Run:
     """Its client gets nothing before the whole answer, so that another upstream may give it."""
     was_lowered: bool = False
     """Whether a budget has less left than an answer may take."""
+    fell_back: bool = False
+    """Whether another model got the request after the canary's target had failed."""
+    _has_parts: bool = False
 
     @property
     def usage(self) -> Usage:
@@ -94,10 +97,13 @@ class Run:
         named = session or request.session
         chosen = shares.choose(self.rule, request, named, need, self.capability)
         if chosen is not None:
-            self.model, request.outcome.model = chosen, chosen.name
             request.outcome.canary = self.rule.canary.name
-            if self.cover is not None:
-                self.cover.hold.row.model = chosen.name
+            self._use(chosen)
+
+    def _use(self, model: Model) -> None:
+        self.model, self.request.outcome.model = model, model.name
+        if self.cover is not None:
+            self.cover.hold.row.model = model.name
 
     async def prepare_all(self, generations: list[Generation], *, whole: bool) -> list[Generation]:
         """Several prompts with the same sampling and schemas."""
@@ -123,6 +129,7 @@ class Run:
         self._check(generations)
         if len(generations) == 1:
             return fan_out([partial(Texts(self).generate, 0, generations[0], self.call_id)])
+        self._has_parts = True
         return Texts(self).generate_all(generations)
 
     async def load(self) -> None:
@@ -235,7 +242,8 @@ class Run:
                     raise
 
     async def can_move(self, need: Need, tried: set[str]) -> bool:
-        """Whether another upstream may get a request after one has failed."""
+        """Whether another upstream may get a request after one has failed, or a canary's stable
+        model after the upstreams of another target."""
         if self.request.left_s <= 0:
             return False
         places = self.path.places
@@ -244,7 +252,23 @@ class Run:
             self._reloads += 1
             tried.discard(name)
             return True
-        return places.has_other(self.model.name, need, tried)
+        return places.has_other(self.model.name, need, tried) or self._fall_back(need, tried)
+
+    def _fall_back(self, need: Need, tried: set[str]) -> bool:
+        """Whether the stable model of a canary gets the request, whose target has failed it."""
+        # of several prompts, some may have the other model's answers already
+        if self.rule is None or self._has_parts:
+            return False
+        places, name = self.path.places, self.rule.targets[0].model
+        stable = self.path.fleet.own(name)
+        if stable is None or name == self.model.name:
+            return False
+        if not places.serves(name, need, self.capability):
+            return False
+        self._use(stable)
+        self.fell_back = True
+        tried.clear()
+        return True
 
     def served_by(self, place: Place) -> None:
         """The price is that of the upstream that answers."""

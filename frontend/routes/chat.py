@@ -1,6 +1,7 @@
 """OpenAI's chat completions."""
 
 from dataclasses import dataclass, replace
+from functools import cache
 
 from frontend.dialects.openai.chat import ChatCall, parse_chat
 from frontend.dialects.openai.chat_answers import ChatAnswer, ChatChunks
@@ -40,21 +41,27 @@ class ChatRoutes:
 
 
 async def _answer(run: Run, call: ChatCall) -> bytes:
-    answer = ChatAnswer(call, run.request.id, run.model.name, fingerprint(run.model))
+    # made when something came: until then another target of a canary may get the request
+    @cache
+    def answer() -> ChatAnswer:
+        return ChatAnswer(call, run.request.id, run.model.name, fingerprint(run.model))
 
     def add(group: list[Event]) -> None:
         for event in group:
-            answer.add(event)
+            answer().add(event)
 
     await collect(run.generate(call.generation), add)
-    return answer.render(run.usage)
+    return answer().render(run.usage)
 
 
 def _stream(run: Run, call: ChatCall) -> Pieces:
-    chunks = ChatChunks(call, run.request.id, run.model.name, fingerprint(run.model))
+    @cache
+    def chunks() -> ChatChunks:
+        return ChatChunks(call, run.request.id, run.model.name, fingerprint(run.model))
+
     return stream(
         run.generate(call.generation),
-        lambda group: b"".join([chunks.chunk(event) for event in group]),
-        lambda: chunks.last(run.usage if call.stream_options.usage else None),
-        chunks.first,
+        lambda group: b"".join(map(chunks().chunk, group)),
+        lambda: chunks().last(run.usage if call.stream_options.usage else None),
+        lambda: chunks().first(),
     )

@@ -1,6 +1,7 @@
 """OpenAI's text completions."""
 
 from dataclasses import dataclass, replace
+from functools import cache
 
 from frontend.dialects.openai.completion_answers import CompletionAnswer, CompletionChunks
 from frontend.dialects.openai.completions import CompletionCall, parse_completion
@@ -38,21 +39,27 @@ class CompletionRoutes:
 
 
 async def _answer(run: Run, call: CompletionCall) -> bytes:
-    answer = CompletionAnswer(call, run.request.id, run.model.name, fingerprint(run.model))
+    # made when something came: until then another target of a canary may get the request
+    @cache
+    def answer() -> CompletionAnswer:
+        return CompletionAnswer(call, run.request.id, run.model.name, fingerprint(run.model))
 
     def add(arrival: Numbered) -> None:
         prompt, group = arrival
         for event in group:
-            answer.add(prompt, event)
+            answer().add(prompt, event)
 
     await collect(run.generate_all(call.generations), add)
-    return answer.render(run.usage)
+    return answer().render(run.usage)
 
 
 def _stream(run: Run, call: CompletionCall) -> Pieces:
-    chunks = CompletionChunks(call, run.request.id, run.model.name, fingerprint(run.model))
+    @cache
+    def chunks() -> CompletionChunks:
+        return CompletionChunks(call, run.request.id, run.model.name, fingerprint(run.model))
+
     return stream(
         run.generate_all(call.generations),
-        lambda arrival: b"".join([chunks.chunk(arrival[0], event) for event in arrival[1]]),
-        lambda: chunks.last(run.usage if call.stream_options.usage else None),
+        lambda arrival: b"".join([chunks().chunk(arrival[0], event) for event in arrival[1]]),
+        lambda: chunks().last(run.usage if call.stream_options.usage else None),
     )

@@ -1,6 +1,7 @@
 """Anthropic's messages."""
 
 from dataclasses import dataclass, replace
+from functools import cache
 
 from frontend.dialects.anthropic.answers import MessageAnswer, MessageStream, render_count
 from frontend.dialects.anthropic.requests import (
@@ -62,21 +63,27 @@ async def _prepare(run: Run, call: MessagesCall) -> MessagesCall:
 
 
 async def _answer(run: Run, call: MessagesCall) -> bytes:
-    answer = MessageAnswer(call, run.request.id, run.model)
+    # made when something came: until then another target of a canary may get the request
+    @cache
+    def answer() -> MessageAnswer:
+        return MessageAnswer(call, run.request.id, run.model)
 
     def add(group: list[Event]) -> None:
         for event in group:
-            answer.add(event)
+            answer().add(event)
 
     await collect(run.generate(call.generation), add)
-    return answer.render(run.usage)
+    return answer().render(run.usage)
 
 
 def _stream(run: Run, call: MessagesCall) -> Pieces:
-    reply = MessageStream(call, run.request.id, run.model)
+    @cache
+    def reply() -> MessageStream:
+        return MessageStream(call, run.request.id, run.model)
+
     return stream(
         run.generate(call.generation),
-        lambda group: b"".join([reply.chunk(event) for event in group]),
-        lambda: reply.last(run.usage),
-        lambda: reply.first(run.usage),
+        lambda group: b"".join(map(reply().chunk, group)),
+        lambda: reply().last(run.usage),
+        lambda: reply().first(run.usage),
     )

@@ -1,7 +1,9 @@
 """OpenAI's Responses API: read, look up what is continued, run, keep, translate back."""
 
+from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import dataclass, replace
+from functools import cache
 
 import orjson
 
@@ -38,17 +40,22 @@ class ResponsesRoutes:
         with client.watched():
             async with self.path.open(request, call.model, "chat") as run:
                 call = await self._prepare(run, call)
-                writer = ResponseWriter(call, request.id, run.model.name)
+
+                # made when something came: until then another target of a canary may get it
+                @cache
+                def writer() -> ResponseWriter:
+                    return ResponseWriter(call, request.id, run.model.name)
+
                 pieces = self._stream(run, call, writer)
                 if not call.stream:
                     # the whole answer is the state after all events, so there is one way to build
                     # it
                     await collect(pieces, lambda _: None)
-                    await client.respond(orjson.dumps(writer.response(run.usage)))
+                    await client.respond(orjson.dumps(writer().response(run.usage)))
                     return
 
                 def failed(error: Exception) -> bytes:
-                    return writer.failed(failure_of(error, request.outcome))
+                    return writer().failed(failure_of(error, request.outcome))
 
                 await send_stream(
                     client.send, pieces, heartbeat_of(request, self.bounds.heartbeat_s), failed
@@ -117,19 +124,21 @@ class ResponsesRoutes:
         ready = await run.prepare(call.generation, call.images, whole=not call.stream)
         return replace(call, generation=ready, images=())
 
-    async def _stream(self, run: Run, call: ResponseCall, writer: ResponseWriter) -> Pieces:
+    async def _stream(
+        self, run: Run, call: ResponseCall, writer: Callable[[], ResponseWriter]
+    ) -> Pieces:
         """The stream; stored before its last event, so that it can be continued at once."""
         pieces = stream(
             run.generate(call.generation),
-            lambda group: b"".join([writer.chunk(event) for event in group]),
-            first=writer.first,
+            lambda group: b"".join(map(writer().chunk, group)),
+            first=lambda: writer().first(),
         )
         async with aclosing(pieces):
             async for piece in pieces:
                 yield piece
-        end = writer.last(run.usage)
+        end = writer().last(run.usage)
         if call.store:
-            await self.store.put(writer.response(run.usage), call.items, run.request.user)
+            await self.store.put(writer().response(run.usage), call.items, run.request.user)
         yield end
 
     async def _stored(

@@ -41,6 +41,13 @@ class SharingSettings(Group):
     cost_output: float = Field(
         default=2.0, ge=0, le=1000, description="Cost of an output token in the scheduler."
     )
+    cost_image_tokens: int = Field(
+        default=1000,
+        ge=0,
+        le=1_000_000,
+        description="Prompt tokens that the scheduler expects of each image in a prompt, until the"
+        " engine has counted them.",
+    )
     max_running_per_user: int = Field(
         default=0,
         ge=0,

@@ -23,7 +23,15 @@ from frontend.domain.vectors import Embedding, Vectors
 from frontend.errors import BackendFailed
 from frontend.upstreams.counting import count_by_generating
 from frontend.upstreams.protocol import Call
-from frontend.upstreams.remote import BROKEN, UNREADABLE, Remote, failure, make_model, unsupported
+from frontend.upstreams.remote import (
+    BROKEN,
+    UNREADABLE,
+    Remote,
+    failure,
+    make_model,
+    overflow,
+    unsupported,
+)
 from frontend.upstreams.web import Refused
 
 _LIST_S = 5.0
@@ -96,7 +104,8 @@ class Ollama(Remote):
                         events.append(event)
                     yield events
         except Refused as refused:
-            raise failure(refused, call.id) from None
+            error = overflow(refused, model, generation) or failure(refused, call.id)
+            raise error from None
         except BROKEN:
             raise BackendFailed(UNREADABLE) from None
 
@@ -135,6 +144,8 @@ def _value_of(line: bytes) -> dict[str, Any]:
 def write_body(model: str, generation: Generation) -> dict[str, Any]:
     """The body of a streamed request. Raises InvalidRequest for what Ollama cannot honour."""
     body: dict[str, Any] = {"model": model, "stream": True, "options": _options(generation)}
+    # else Ollama leaves out what does not fit, and nobody sees it
+    body["truncate"] = generation.truncation is not None
     if generation.sampling.logprobs is not None:
         body |= {"logprobs": True, "top_logprobs": generation.sampling.logprobs}
     if generation.structure is not None:

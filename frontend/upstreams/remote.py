@@ -1,9 +1,11 @@
-"""What all upstreams that speak HTTP have in common: what they do not offer, and their models.
+"""The base of all upstreams with an HTTP API: their models, and methods that they do not offer.
 
-They say little about their models, so the operator may declare more; what is declared counts.
+They report little about their models, so the operator may declare more; declarations take
+precedence.
 """
 
 import logging
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
@@ -17,6 +19,7 @@ from frontend.errors import (
     BackendFailed,
     BackendTimeout,
     BackendUnavailable,
+    ContextOverflow,
     GatewayError,
     InvalidRequest,
     NotSupported,
@@ -32,6 +35,10 @@ UNREADABLE = "the model server sent an answer that cannot be read"
 BROKEN = (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError)
 """What reading an answer raises that does not look as it must."""
 _MAX_NAME = 512
+_TOO_LONG = re.compile(
+    r"maximum context length|prompt is too long|exceeds? the (?:available )?context|context holds"
+)
+"""In the messages of vLLM and OpenAI, Anthropic, llama.cpp and Ollama, and of this gateway."""
 CHAT = frozenset({"chat", "completion"})
 
 
@@ -199,6 +206,16 @@ def _failure(status: int, text: str, call_id: str) -> GatewayError:
     if status in (404, 503):
         return BackendUnavailable("the model is not available now; try again later")
     return BackendFailed(f"the model failed; request id {call_id}")
+
+
+def overflow(refused: Refused, model: Model, generation: Generation) -> ContextOverflow | None:
+    """The error for a prompt that is too long, if that is why a server refused a generation."""
+    text = text_of(refused.body)
+    error = refused.body.get("error") if isinstance(refused.body, dict) else None
+    is_named = isinstance(error, dict) and error.get("code") == ContextOverflow.code
+    if model.context_length is None or not (is_named or _TOO_LONG.search(text)):
+        return None
+    return ContextOverflow(text, param=generation.param, limit=model.context_length)
 
 
 def text_of(body: Any) -> str:

@@ -172,18 +172,34 @@ class Web:
                     response.close()
 
     async def _together(self, content: aiohttp.StreamReader) -> AsyncGenerator[bytes, None]:
-        """The first part and the end immediately, the others after a short rest."""
-        loop, ended, waited = asyncio.get_running_loop(), asyncio.Event(), False
+        """The first two parts and the end immediately, the others with a rest between them.
+
+        A stream that is slower than the rest needs no timer: it is rested only after a part that
+        came too early, and then as long as something comes within each rest.
+        """
+        loop, ended, free_s, often, number = (
+            asyncio.get_running_loop(),
+            asyncio.Event(),
+            0.0,
+            False,
+            0,
+        )
         content.on_eof(ended.set)
-        async for part in content.iter_any():
+        while True:
+            part = b""
+            if often:
+                await _rest(ended, free_s)
+                part = _come(content)
+            if not (often := bool(part)):
+                if not (part := await content.readany()):
+                    return
+                if number > 1 and loop.time() < free_s:
+                    often = True
+                    await _rest(ended, free_s)
+                    part += _come(content)
             yield part
-            begun_s = loop.time()
-            if waited:
-                rest_s = min(max(_TOGETHER_S, _EACH_S * self._streams), _MOST_S)
-                with suppress(TimeoutError):
-                    async with asyncio.timeout_at(begun_s + rest_s):
-                        await ended.wait()
-            waited = True
+            number += 1
+            free_s = loop.time() + min(max(_TOGETHER_S, _EACH_S * self._streams), _MOST_S)
 
     async def _begin(self, ask: _Ask, timeout_s: float) -> aiohttp.ClientResponse:
         """Sends a request and reads the head of its answer."""
@@ -308,6 +324,17 @@ async def _note_reuse(
     _: aiohttp.ClientSession, context: SimpleNamespace, __: aiohttp.TraceConnectionReuseconnParams
 ) -> None:
     context.trace_request_ctx.used = True
+
+
+async def _rest(ended: asyncio.Event, until_s: float) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout_at(until_s):
+            await ended.wait()
+
+
+def _come(content: aiohttp.StreamReader) -> bytes:
+    """What has come. An error is left to the next read: what came before it is sent first."""
+    return b"" if content.exception() is not None else content.read_nowait()
 
 
 async def _refused(response: aiohttp.ClientResponse) -> Exception:

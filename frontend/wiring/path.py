@@ -63,7 +63,8 @@ def make_path(
             frozenset(parts(settings.local_groups)),
         ),
         tariff=Tariff(
-            CostWeights(settings.cost_prompt, settings.cost_cached, settings.cost_output)
+            CostWeights(settings.cost_prompt, settings.cost_cached, settings.cost_output),
+            image_tokens=settings.cost_image_tokens,
         ),
         runs=metrics.runs,
         cache=_cache(settings) if settings.is_used else None,

@@ -48,6 +48,8 @@ def shown(run: Run, *arguments: str) -> Any:
         (["users", "list", "extra"], "'extra' is not expected by `triton-gateway users list`"),
         (["quotas", "requests", "--status", "pendig"], "'pendig' is not a value of --status"),
         (["quotas", "create", "--user", "ada", "1e3"], "'1e3' is not a whole number"),
+        (["quotas", "create", "--user", "ada", "9" * 20], "is too large; it must have at most 18"),
+        (["users", "edit", "ada", "--email", "a@b.c", "--no-email"], "not allowed with"),
         (["quotas", "create", "5"], "--user --group --organisation --key is required"),
         (["credits", "grant", "--user", "ada", "nan"], "'nan' is not a number"),
         (["prices", "create", "m", "--prompt", "inf"], "'inf' is not a number"),
@@ -207,3 +209,10 @@ def test_a_quota_ends_when_it_is_said(run: Run) -> None:
     code, _, problem = run("quotas", "edit", made["id"], "--expires-in", "soon")
     assert code == 2
     assert "'soon' is not a duration such as" in problem
+
+
+def test_an_address_is_removed(run: Run) -> None:
+    run("users", "create", "ada", "--email", "ada@example.org")
+    assert shown(run, "users", "edit", "ada", "--display-name", "Ada")["email"] == "ada@example.org"
+    assert shown(run, "users", "edit", "ada", "--no-email")["email"] is None
+    assert run("users", "create", "eve", "--email", "ada@example.org")[0] == 0, "it is free again"

@@ -1,7 +1,6 @@
 """Several models share the requests for one name: by users, after hard constraints, while none of
 them fails."""
 
-import contextlib
 from collections import Counter
 from dataclasses import replace
 from typing import Any
@@ -12,7 +11,7 @@ from frontend.domain.canaries import Canary
 from frontend.domain.generation import Generation, Passage
 from frontend.domain.identity import ANONYMOUS
 from frontend.domain.models import Model
-from frontend.errors import BackendFailed, GatewayError, InvalidRequest
+from frontend.errors import BackendFailed, InvalidRequest
 from frontend.generation.path import Path
 from frontend.generation.shares import Withdrawal
 from frontend.scheduling.policy import FairShare
@@ -50,15 +49,18 @@ class Site:
             await one.registry.refresh()
         return self
 
-    async def ask(self, user: str = "u", generation: Generation | None = None) -> str:
+    async def ask(
+        self, user: str = "u", generation: Generation | None = None, *, whole: bool = True
+    ) -> str:
         """The model that answered."""
         asked = request()
         asked = replace(asked, caller=replace(asked.caller, user=user))
         work = generation or Generation(Passage("x"))
         async with self.path.open(asked, "m", "completion") as run:
-            work = await run.prepare(work, whole=True)
+            work = await run.prepare(work, whole=whole)
             async for _ in run.generate(work):
                 pass
+            assert asked.outcome.model == run.model.name
             return run.model.name
 
     def spread(self, users: int, need: Need = NOTHING) -> Counter[str]:
@@ -137,8 +139,7 @@ async def test_a_target_that_fails_too_often_is_withdrawn_once() -> None:
         site.new.error = BackendFailed("no") if number % 2 else None
         if site.withdrawn:
             break
-        with contextlib.suppress(GatewayError):
-            await site.ask()
+        await site.ask()
     (one,) = site.withdrawn
     assert (one.target, one.reason) == ("new", "2 of its last 4 requests failed")
     site.new.error = None
@@ -153,12 +154,61 @@ async def test_a_target_whose_breaker_opens_is_withdrawn() -> None:
     site = await Site(canary(("old", 0), ("new", 100), min_requests=500)).ready()
     site.new.error = BackendFailed("no")
     for _ in range(FAILURES):
-        with pytest.raises(BackendFailed):
-            await site.ask()
+        assert await site.ask() == "old"
     assert [one.reason for one in site.withdrawn] == [
         "its circuit breaker opened, because requests failed one after the other"
     ]
     assert await site.ask() == "old"
+
+
+@pytest.mark.parametrize("whole", [True, False])
+async def test_what_a_target_fails_before_its_first_byte_the_stable_one_answers(
+    whole: bool,
+) -> None:
+    site = await Site(canary(("old", 0), ("new", 100))).ready()
+    site.new.groups, site.new.error = (), BackendFailed("no")
+    assert await site.ask(whole=whole) == "old"
+    rule = site.path.shares.find("m")
+    assert rule is not None
+    assert {name: rule.records[name].since(0)[:2] for name in ("old", "new")} == {
+        "old": (1, 0), "new": (1, 1)
+    }  # fmt: skip
+    # by its own name it is asked alone
+    async with site.path.open(request(), "new", "completion") as run:
+        ready = await run.prepare(Generation(Passage("x")), whole=whole)
+        with pytest.raises(BackendFailed):
+            await anext(run.generate(ready))
+
+
+async def test_a_part_of_an_answer_stays_that_of_the_target_that_failed() -> None:
+    site = await Site(canary(("old", 0), ("new", 100))).ready()
+    site.new.groups, site.new.error = [[event("a")]], BackendFailed("no")
+    with pytest.raises(BackendFailed):
+        await site.ask(whole=False)
+    assert not site.old.started
+    # nobody has seen a part of a whole answer
+    assert await site.ask() == "old"
+
+
+async def test_several_prompts_never_get_answers_of_two_models() -> None:
+    site = await Site(canary(("old", 0), ("new", 100))).ready()
+    site.new.error = BackendFailed("no")
+    async with site.path.open(request(), "m", "completion") as run:
+        works = await run.prepare_all([Generation(Passage(one)) for one in "xy"], whole=True)
+        with pytest.raises(BackendFailed):
+            await anext(run.generate_all(works))
+    assert not site.old.started
+
+
+async def test_a_stable_target_that_cannot_serve_the_request_does_not_get_it() -> None:
+    site = await Site(canary(("old", 0), ("new", 100))).ready()
+    site.new.error = BackendFailed("no")
+    member = site.fleet.member("a")
+    assert member is not None
+    member.draining = True
+    with pytest.raises(BackendFailed):
+        await site.ask()
+    assert not site.old.started
 
 
 async def test_what_a_caller_did_wrong_does_not_count() -> None:

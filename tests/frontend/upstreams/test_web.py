@@ -203,6 +203,21 @@ async def test_lines_that_come_soon_after_each_other_travel_together(
     assert groups[2:] == [[b"c", b"dd"], [b"e"]]
 
 
+async def test_a_stream_that_is_slower_than_the_rest_has_no_timers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def rest(*_: object) -> None:
+        raise AssertionError("it rested")
+
+    monkeypatch.setattr("frontend.upstreams.web._TOGETHER_S", 0)
+    monkeypatch.setattr("frontend.upstreams.web._EACH_S", 0)
+    monkeypatch.setattr("frontend.upstreams.web._rest", rest)
+    async with upstream(streamed("a\n", "b\n", "c\n", "d\n", "e\n")) as (_, one):
+        assert [line for group in await groups_of(one) for line in group] == [
+            *map(str.encode, "abcde")
+        ]
+
+
 async def test_a_line_is_whole_however_it_is_cut() -> None:
     async with upstream(streamed("on", "e\r", "\n\r\n", "two\n\n")) as (_, one):
         assert [line for group in await groups_of(one) for line in group] == [b"one", b"two"]
