@@ -240,6 +240,7 @@ def _ollama(to: InferenceHandlers) -> list[Route]:
 def _gateway(to: GatewayHandlers) -> list[Route]:
     return [
         Route("GET", "/", OPENAI, PUBLIC, to.status.show),
+        Route("GET", "/status", OPENAI, PUBLIC, to.status.data),
         Route("GET", "/playground", OPENAI, PUBLIC, to.playground.show),
         Route("GET", "/login", OPENAI, PUBLIC, to.login.show),
         Route("POST", "/login", OPENAI, PUBLIC, to.login.submit),

@@ -15,6 +15,19 @@ OTHERS = {
 }
 """Folders of tests without one of their name in the source, and why."""
 
+ENTRIES = {"__init__", "__main__", "model", "env"}
+"""Names of modules that Python, Triton or Alembic look for."""
+
+TABLES = {
+    "toolkit/cli": "toolkit/cli/commands.py",
+    "frontend/commands": "frontend/__main__.py",
+    "toolkit/quantize": "toolkit/quantize/language.py",
+}
+"""Folders with modules that are named by a text in this file, and imported or run when needed."""
+
+MARKS = ('\nif __name__ == "__main__"', "\nKIND = ")
+"""Lines of scripts and of kinds, which are found by being in their folder."""
+
 SHARED = {Path("tests", name) for name in ("support", "golden", "clients")}
 
 
@@ -45,3 +58,38 @@ def _imported(path: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and node.module:
             yield node.module
+
+
+def test_every_module_is_used() -> None:
+    used: set[str] = set()
+    for path in _sources():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom):
+                used |= {f"{node.module}.{alias.name}" for alias in node.names}
+                used.add(node.module or "")
+            elif isinstance(node, ast.Import):
+                used |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                # conversions, workers and classes of vLLM are named by texts, scripts by their file
+                used |= {node.value, node.value.rpartition(".")[0]}
+    for folder, table in TABLES.items():
+        for node in ast.walk(ast.parse((ROOT / table).read_text())):
+            if isinstance(node, ast.Constant):
+                used.add(f"{folder}/{node.value}".replace("/", ".").replace("-", "_"))
+    unused = [
+        path.relative_to(ROOT).as_posix()
+        for path in _sources()
+        if path.stem not in ENTRIES
+        and not used & {".".join(path.relative_to(ROOT).with_suffix("").parts), path.name}
+        and not any(
+            mark in path.read_text() for mark in ('\nif __name__ == "__main__"', "\nKIND = ")
+        )
+    ]
+    assert not unused
+
+
+def _sources() -> Iterator[Path]:
+    for package in PACKAGES:
+        for path in (ROOT / package).rglob("*.py"):
+            if "versions" not in path.parts:
+                yield path

@@ -15,6 +15,12 @@ from frontend.errors import InvalidRequest
 from frontend.store.reports import Reports, UsageFilter
 
 INTERVALS = ("hour", "day", "month", "total")
+LARGEST = {
+    "tokens": ("prompt_tokens", "completion_tokens"),
+    "requests": ("requests",),
+    "credits": ("credits_micro",),
+}
+"""What the largest rows can be the largest of: sums that are added."""
 GROUPS = ("user_id", "key_id", "model", "group_id", "organisation_id")
 _MAX_DAYS = 3660
 _MAX_PARTS = 9000
@@ -29,6 +35,8 @@ class Question:
     interval: str
     zone: ZoneInfo
     by: tuple[str, ...]
+    largest: str = ""
+    """The measure whose largest rows come first; "": in order of time and groups."""
 
 
 def zone_of(name: str) -> ZoneInfo:
@@ -81,11 +89,13 @@ def parts_of(question: Question) -> list[tuple[int, int]]:
 async def report(
     reports: Reports, question: Question, after: tuple[int, Sequence[str]] | None, most: int
 ) -> list[dict[str, Any]]:
-    """Rows in order of time and groups, after the row `after`; empty intervals are left out."""
+    """Rows in order of time and groups, after the row `after`, or the largest of the one interval
+    `total`; empty intervals are left out."""
     parts = [part for part in parts_of(question) if after is None or part[0] >= after[0]]
     # a part that the page before ended with is read on; one that is not of this report is not
     last = after[1] if after is not None and parts and parts[0][0] == after[0] else None
-    found = await reports.parts(question.chosen, parts, question.by, last, most)
+    largest = LARGEST.get(question.largest, ())
+    found = await reports.parts(question.chosen, parts, question.by, last, most, largest)
     rows = []
     for row in found:
         start_us = parts[row.pop("part")][0]

@@ -1,11 +1,15 @@
-"""`GET /`: the public status page for browsers, and Ollama's greeting for everything else.
+"""`GET /`: the public status page for browsers, and Ollama's greeting for everything else. `GET
+/status`: what the page shows, as JSON.
 
-It does not show data of callers, and names of models only if they are not secret.
+Neither shows data of callers, and names of models only if they are not secret.
 """
 
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
+
+import orjson
 
 from frontend.dashboard.pages import render, respond
 from frontend.domain.models import Model
@@ -60,22 +64,27 @@ class StatusRoutes:
             await client.respond(b"Ollama is running", headers=headers, kind=kind)
             return
         url = origin_of(client, self.public_url)
-        days = await self.uptime.days()
-        await respond(
-            client,
-            "status.html",
-            vary=b"accept, cookie",
-            url=url,
-            ready=self.path.fleet.is_ready and not self.path.draining,
-            draining=self.path.draining,
-            running=self.path.queue.running,
-            waiting=self.path.queue.waiting,
-            wait_s=math.ceil(self.path.queue.expected_wait_s),
-            lines=list(self._lines()) if self.names else None,
-            calls=list(self._calls(url)),
-            days=days,
-            share=_mean(days),
-        )
+        shown = await self._state()
+        calls = list(self._calls(url))
+        await respond(client, "status.html", vary=b"accept, cookie", url=url, calls=calls, **shown)
+
+    async def data(self, _: Request, client: Client) -> None:
+        """GET /status"""
+        shown = {"object": "status", **await self._state()}
+        await client.respond(orjson.dumps(shown), headers=[(b"cache-control", b"no-store")])
+
+    async def _state(self) -> dict[str, Any]:
+        days, queue = await self.uptime.days(), self.path.queue
+        return {
+            "ready": self.path.fleet.is_ready and not self.path.draining,
+            "draining": self.path.draining,
+            "running": queue.running,
+            "waiting": queue.waiting,
+            "expected_wait_s": math.ceil(queue.expected_wait_s),
+            "models": list(self._lines()) if self.names else None,
+            "uptime": _mean(days),
+            "days": days,
+        }
 
     def _lines(self) -> Iterator[Line]:
         fleet, activity = self.path.fleet, self.path.activity

@@ -1,4 +1,4 @@
-"""A model as operators see it: in which state each upstream has it."""
+"""A model for operators: its state at each upstream."""
 
 import math
 from collections.abc import Sequence

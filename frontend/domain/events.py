@@ -1,4 +1,4 @@
-"""What happens to one completion."""
+"""The events of one completion."""
 
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass

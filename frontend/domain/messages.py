@@ -1,4 +1,4 @@
-"""A conversation: who said what, in order. Plain data in nobody's wire format."""
+"""The messages of a conversation, in order. Plain data, independent of any wire format."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -29,7 +29,7 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What one side said in one turn.
+    """One message of the user, the assistant, the system or a tool.
 
     `content` is a text, or parts where some are images. Only an assistant's message has `calls`
     and `reasoning`; `answers` is the id of the call whose result a tool's message holds.

@@ -1,4 +1,4 @@
-"""What one request used and cost, for its row and the sums of its hour. Plain data."""
+"""The usage and the cost of one request. Plain data."""
 
 from dataclasses import dataclass, field
 

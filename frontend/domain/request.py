@@ -1,7 +1,7 @@
-"""One request: who asks, in which dialect and until when; and what became of it.
+"""One request: its caller, dialect and deadline; and its outcome.
 
-A `Request` is made once, by the middleware, and handed on explicitly; it never changes. All that
-changes while it is handled is in its `Outcome`. No prompt and no answer ever gets in either.
+The middleware makes each `Request` once and passes it explicitly; it never changes. Everything that
+changes is in its `Outcome`. Neither contains a prompt or an answer.
 """
 
 import enum
@@ -36,7 +36,7 @@ class Place:
 
 @dataclass(slots=True)
 class Outcome:
-    """What is known of a request so far, for its headers and its line in the access log.
+    """The results of a request so far, for its headers and its line in the access log.
 
     `id` is the gateway's own and unique, `client_id` may be the client's.
     """
@@ -130,7 +130,7 @@ class Request:
 
     @property
     def call_s(self) -> float:
-        """Seconds that a call may take that begins now."""
+        """Seconds that a call which begins now may take."""
         return self.left_s if self.background_s is None else min(self.left_s, self.background_s)
 
     @property

@@ -1,4 +1,4 @@
-"""What answers must match: structures, and the JSON schemas of a request."""
+"""The formats that answers must have: structures, and the JSON schemas of a request."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ StructureKind = Literal["json", "regex", "choice", "grammar", "json_object", "st
 
 @dataclass(frozen=True, slots=True)
 class Structure:
-    """What the engine's grammar makes an answer match.
+    """The format that the engine's grammar enforces on an answer.
 
     `value` is a schema, the texts to choose from, a pattern or a grammar; `path` is the request's
     field that it came in; `options` are settings of the engine's grammar by name.

@@ -1,7 +1,7 @@
-"""One request's end of the response cache: looks up its answers, and keeps those that are whole.
+"""Uses the response cache for one request: looks up its answers, and stores complete ones.
 
-An answer is kept when its last event has come and the client has taken it. What failed, was cut by
-a budget or was cancelled never gets that far.
+An answer is stored after its last event was sent to the client. Answers that failed, were cut by a
+budget or were cancelled are never stored.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""Tool calls of a reply: each is complete or not sent at all.
+"""Holds tool calls of a reply back until each is complete.
 
 A reply that ends early may cut its last call. A client would run it, or fail to parse it, so each
 call is held back until its arguments are a JSON object; a call that stays incomplete becomes text.

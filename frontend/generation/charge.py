@@ -1,7 +1,6 @@
-"""What one request costs in the scheduler: an estimate for each call, and what it really cost.
+"""The cost of one request in the scheduler: an estimate for each call, and the actual cost.
 
-The estimate is charged when a call gets its slot. It is corrected once, when the request ends,
-whichever way it does.
+The estimate is charged when a call gets its slot. It is corrected once, however the request ends.
 """
 
 from collections.abc import Iterable

@@ -1,8 +1,8 @@
-"""What an upstream says that it counted, as far as it can be true. Pure.
+"""Checks the token counts of an upstream for plausibility. Pure.
 
-A user pays by these numbers, so a server that is broken or lies must not set them freely: a count
-that cannot be true is replaced by this gateway's own estimate, which is marked as one. An answer
-that continues far beyond what was asked for ends there.
+Users are charged by these counts, so a broken server must not set them freely: an implausible count
+is replaced by this gateway's estimate, and marked as one. An answer that continues far beyond the
+requested length is ended.
 """
 
 from collections.abc import Iterable

@@ -1,8 +1,8 @@
-"""Reserves what a request may use before it runs, and holds its answer to it.
+"""Reserves the tokens of a request before it runs, and limits its answer to them.
 
-A prompt's bytes are a bound for its tokens, which is enough for a caller with plenty left; for
-others the model counts first. An answer that a budget cannot pay is cut to what is left, with a
-warning.
+The bytes of a prompt are an upper bound of its tokens, which suffices if the caller has plenty
+left; otherwise the model counts them first. An answer beyond the budget is cut to what is left,
+with a warning.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence

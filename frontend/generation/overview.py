@@ -1,4 +1,4 @@
-"""What the gateway does at this moment, for administrators: plain data, and no text of a request.
+"""The current state of the gateway for administrators, without texts of requests.
 
 Every list in it is bounded, so that one snapshot takes a few milliseconds however much waits. It
 does not know who looks: `share` is for those who may see the queue of every user.

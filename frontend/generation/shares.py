@@ -1,4 +1,4 @@
-"""Which of several models gets a request for the name that they share, and how each of them does.
+"""Chooses the model of a canary for each request, and counts the results of each.
 
 The choice depends only on the user or the session: the same one gets the same model while the
 shares and the models stay as they are. What a model cannot serve goes to another one before shares

@@ -1,7 +1,7 @@
-"""The texts that a run generates: reserved, cached, sent again where an upstream fails, counted.
+"""Generates the texts of a run: reserves, reads the cache, retries at other upstreams, counts.
 
-An upstream that fails before the first byte is replaced by another one; after it, only where the
-client waits for the whole answer. It settles nothing.
+If an upstream fails before the first byte, another one gets the request; after the first byte, only
+if the client waits for the whole answer. It does not settle.
 """
 
 from collections.abc import AsyncGenerator

@@ -1,4 +1,4 @@
-"""Texts of several requests, embedded in one call: requests that wait for the same model share it.
+"""Embeds texts of several requests in one call, if they wait for the same model.
 
 A single text is sent without a delay. While calls run, others collect; they are sent when
 a call ends or the first of them has waited for `delay_s`. Owners take turns in a call, and an input

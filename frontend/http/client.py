@@ -1,4 +1,4 @@
-"""The other end of a request: what it sends, what it is sent, and its going away.
+"""The client of one request: its body, the responses to it, and its disconnection.
 
 A client that disconnects, or stops reading for too long, ends the work that is done for it.
 """

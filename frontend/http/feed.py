@@ -1,4 +1,4 @@
-"""One producer whose latest value many viewers get: none of them has a queue of its own.
+"""Sends the latest value of one producer to many viewers, without a queue for each.
 
 The producer runs while somebody views. A viewer that is slow misses values in between and gets the
 latest one next, so memory does not grow with viewers or with time. It does not know what is sent.
@@ -21,7 +21,7 @@ class Feed(Generic[T]):
     """Calls `make` every `interval_s` seconds, which must be quick: it runs in the event loop."""
 
     def __init__(
-        self, make: Callable[[], T], interval_s: float, most: int = 50, most_own: int = 8
+        self, make: Callable[[], T], interval_s: float, most: int = 256, most_own: int = 8
     ) -> None:
         self._make = make
         self._interval_s = interval_s

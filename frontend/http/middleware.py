@@ -83,6 +83,8 @@ class Middleware:
                 outcome.status = message["status"]
                 # read here, since only now is it known whether the request counted in a limit
                 message["headers"] += _headers(outcome) + await self._rates(outcome)
+                if outcome.is_audited and scope["method"] in ("GET", "HEAD"):
+                    message["headers"] += _not_kept(message["headers"])
             await send(message)
 
         try:
@@ -187,6 +189,13 @@ class Middleware:
         if outcome.rates is None:
             return []
         return rate_headers(outcome.rates, outcome.dialect, self.ledger.clock())
+
+
+def _not_kept(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """What some callers may read is kept by no cache, unless its handler says how long."""
+    if any(name == b"cache-control" for name, _ in headers):
+        return []
+    return [(b"cache-control", b"no-store")]
 
 
 def _is_view(route: Route, outcome: Outcome) -> bool:

@@ -1,4 +1,4 @@
-"""The headers that tell a caller what its limits have left.
+"""Writes the headers with the remaining amounts of a caller's limits.
 
 OpenAI's names and durations, and Anthropic's for its dialect. Of several limits the one that has
 the least left is shown; where a caller has no limit, there is no header.

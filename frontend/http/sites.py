@@ -1,4 +1,4 @@
-"""Which web pages may use the gateway, and by which names it may be called.
+"""Checks which web pages may use the gateway, and under which host names.
 
 A browser sends what a page asks for, and says whose page it was: by `Origin`, and, when an attacker
 points a name of theirs at this machine (DNS rebinding), by `Host`. A page has a key only if its

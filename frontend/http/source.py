@@ -1,7 +1,7 @@
-"""Where a request comes from: the peer, or what a trusted proxy says about it.
+"""Finds the address of a request's sender: the peer, or the one that a trusted proxy reports.
 
-A client can write anything in `X-Forwarded-For`, so it is read from its end, and only as far as
-the operator's own proxies wrote it.
+Clients can send any `X-Forwarded-For`, so the header is read from its end, and only the entries of
+the operator's own proxies are used.
 """
 
 from collections.abc import Sequence

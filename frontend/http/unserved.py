@@ -1,4 +1,4 @@
-"""Routes of other servers that clients try, and why this one does not have them.
+"""Known routes of other servers, and why this one does not have them.
 
 They are not in the route table: nothing answers there, whatever the method.
 """

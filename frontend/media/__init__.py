@@ -1,1 +1,1 @@
-"""Images that requests bring: from where they may come, how they are fetched, what they must be."""
+"""The images in requests: fetches, checks and decodes them."""

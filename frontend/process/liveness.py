@@ -1,7 +1,7 @@
 """Answers on a unix socket for as long as the event loop runs, with what the models do.
 
-Callers' connections, and the limits on them, have no part in it: who supervises the gateway can
-tell a full one from one that hangs.
+It is independent of callers' connections and the limits on them, so a supervisor can distinguish a
+gateway that is full from one that hangs.
 """
 
 import asyncio

@@ -31,7 +31,6 @@ from frontend.http.client import Client
 from frontend.routes.accounts import parameter
 from frontend.store.audit import AuditFilter
 
-_PRIVATE = [(b"cache-control", b"no-store")]
 _FORMATS = {"json": b"application/json", "csv": b"text/csv; charset=utf-8"}
 _FORMATS["jsonl"] = b"application/x-ndjson"
 _EVER_US = 2**51 - 1
@@ -65,7 +64,7 @@ class AuditRoutes:
         if found is None:
             raise NotFound("there is no such artifact; its record may have been removed")
         # whatever it is, a browser must save it and not show it as a page of this origin
-        headers = [*_PRIVATE, (b"content-disposition", b"attachment")]
+        headers = [(b"content-disposition", b"attachment")]
         await client.respond(found[1], headers=headers, kind=b"application/octet-stream")
 
     async def _one(self, client: Client, user_id: str | None) -> None:
@@ -75,7 +74,7 @@ class AuditRoutes:
         if found is None:
             raise NotFound(f"there is no audit record '{given[:40]}'")
         shown = (show if user_id is None else show_own)(*found)
-        await client.respond(orjson.dumps(shown), headers=_PRIVATE)
+        await client.respond(orjson.dumps(shown))
 
     async def _search(self, client: Client, user_id: str | None) -> None:
         owners = () if user_id is not None else ("user_id", "group_id")
@@ -105,7 +104,7 @@ class AuditRoutes:
             "has_more": more,
             "next_after": str(rows[-1].id) if more else None,
         }
-        await client.respond(orjson.dumps(body), headers=_PRIVATE)
+        await client.respond(orjson.dumps(body))
 
 
 def _filter(given: dict[str, str], user_id: str | None) -> AuditFilter:
@@ -133,7 +132,7 @@ async def _send(client: Client, pieces: AsyncIterator[bytes], kind: str) -> None
     """A body of unknown length. The head goes out with the first piece: what fails before it is
     an error response."""
     name = f'attachment; filename="audit.{kind}"'.encode()
-    headers = [(b"content-type", _FORMATS[kind]), (b"content-disposition", name), *_PRIVATE]
+    headers = [(b"content-type", _FORMATS[kind]), (b"content-disposition", name)]
     started, first = False, csv_head() if kind == "csv" else b""
     with client.watched():
         async with aclosing(pieces):  # type: ignore[type-var]

@@ -85,7 +85,7 @@ class HealthRoutes:
             },
             "backlog": self.metrics.watched("backlog"),
         }
-        await client.respond(orjson.dumps(known), headers=[(b"cache-control", b"no-store")])
+        await client.respond(orjson.dumps(known))
 
     def _upstream_metrics(self) -> dict[str, dict[str, float | bool | None]]:
         scraper = self.metrics.scraper

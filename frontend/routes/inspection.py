@@ -7,8 +7,6 @@ from frontend.dialects.admin.answers import render
 from frontend.domain.request import Request
 from frontend.http.client import Client
 
-_PRIVATE = [(b"cache-control", b"no-store")]
-
 
 @dataclass(frozen=True, slots=True)
 class SettingsRoutes:
@@ -19,4 +17,4 @@ class SettingsRoutes:
     async def show(self, _: Request, client: Client) -> None:
         """GET /admin/settings"""
         page = {"object": "list", "data": self.shown, "has_more": False, "next_after": None}
-        await client.respond(render(page), headers=_PRIVATE)
+        await client.respond(render(page))

@@ -28,7 +28,7 @@ class KeyRoutes:
 
     async def page(self, request: Request, client: Client) -> None:
         """GET /admin/keys, GET /me/keys"""
-        filters = () if self.own else ("user_id", "search")
+        filters = () if self.own else ("user_id", "search", "ids")
         fixed = {"user_id": request.user} if self.own else {}
         await self.desk.send_page(client, self.keys.page, show_key, filters, **fixed)
 

@@ -11,7 +11,6 @@ from frontend.telemetry.history import History
 from frontend.telemetry.metrics import CONTENT_TYPE, Metrics
 
 # they need a permission, and change with each request
-_PRIVATE = [(b"cache-control", b"no-store")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +25,9 @@ class MetricsRoutes:
         self.metrics.refresh()
         # with many models it takes milliseconds
         text = await asyncio.to_thread(self.metrics.render)
-        await client.respond(text, headers=_PRIVATE, kind=CONTENT_TYPE)
+        await client.respond(text, kind=CONTENT_TYPE)
 
     async def history(self, _: Request, client: Client) -> None:
         """GET /admin/metrics/history"""
         found = {"interval_s": self.past.interval_s, "points": [*self.past.points]}
-        await client.respond(orjson.dumps(found), headers=_PRIVATE)
+        await client.respond(orjson.dumps(found))

@@ -10,8 +10,6 @@ from frontend.scheduling.queue import Queue
 from frontend.scheduling.report import Shown, show_decisions, show_queue
 from frontend.upstreams.placement import Places
 
-_PRIVATE = [(b"cache-control", b"no-store")]
-
 
 @dataclass(frozen=True, slots=True)
 class QueueRoutes:
@@ -22,7 +20,7 @@ class QueueRoutes:
 
     async def show(self, _: Request, client: Client) -> None:
         """GET /admin/queue"""
-        await client.respond(render(show_queue(self.queue)), headers=_PRIVATE)
+        await client.respond(render(show_queue(self.queue)))
 
     async def decisions(self, _: Request, client: Client) -> None:
         """GET /admin/queue/decisions"""
@@ -36,4 +34,4 @@ class QueueRoutes:
         shown = show_decisions(
             self.queue, query.limit, given.get("user_id"), given.get("model"), chosen
         )
-        await client.respond(render({"object": "list", "data": shown}), headers=_PRIVATE)
+        await client.respond(render({"object": "list", "data": shown}))

@@ -10,7 +10,6 @@ from frontend.domain.request import Request
 from frontend.http.client import Client
 from frontend.routes.accounts import Desk, parameter
 
-_PRIVATE = [(b"cache-control", b"no-store")]
 _SECOND_US = 1_000_000
 
 
@@ -26,7 +25,7 @@ class SessionRoutes:
         """GET /me/sessions"""
         found = await self.sessions.of_user(request.user, self._token(client))
         body = render({"object": "list", "data": [_show(one) for one in found]})
-        await client.respond(body, headers=_PRIVATE)
+        await client.respond(body)
 
     async def end(self, request: Request, client: Client) -> None:
         """DELETE /me/sessions/{id}"""

@@ -10,6 +10,7 @@ from frontend.accounts.ledger import Ledger, owner_of
 from frontend.accounts.report import (
     GROUPS,
     INTERVALS,
+    LARGEST,
     Question,
     parse_moment,
     report,
@@ -27,8 +28,7 @@ from frontend.store.reports import Reports, UsageFilter
 from frontend.store.rollups import SUMS
 
 _OWNERS = ("organisation_id", "group_id", "user_id", "key_id")
-PARAMETERS = ("start", "end", "interval", "tz", "by", "format", "model")
-_PRIVATE = [(b"cache-control", b"no-store")]
+PARAMETERS = ("start", "end", "interval", "tz", "by", "format", "model", "order")
 _CSV_ROWS = 20_000
 """Of one answer; the header `x-next-after` says where the next one begins."""
 
@@ -52,7 +52,7 @@ class UsageRoutes:
         """GET /me/quotas"""
         shown = await self.ledger.remaining.limits(owner_of(request.caller))
         body = render({"object": "list", "data": shown})
-        await client.respond(body, headers=_PRIVATE)
+        await client.respond(body)
 
     async def credits(self, request: Request, client: Client) -> None:
         """GET /me/credits"""
@@ -64,7 +64,7 @@ class UsageRoutes:
             spent = await self.reports.sums(period)
             shown.append(_show(one, spent["credits_micro"]))
         body = render({"object": "list", "data": shown})
-        await client.respond(body, headers=_PRIVATE)
+        await client.respond(body)
 
     async def _report(
         self,
@@ -89,11 +89,13 @@ class UsageRoutes:
         if "by" in given:
             names = (*GROUPS,) if not fixed else ("key_id", "model")
             by = tuple(_one_of("by", one, names) for one in given["by"].split(",") if one)
-        question = Question(chosen, interval, zone, tuple(dict.fromkeys(by)))
+        form = _one_of("format", given.get("format", "json"), ("json", "csv"))
+        order = _order(given.get("order", "time"), interval, query.after, form)
+        question = Question(chosen, interval, zone, tuple(dict.fromkeys(by)), order)
         after = _after(query.after, question)
-        if _one_of("format", given.get("format", "json"), ("json", "csv")) == "csv":
+        if form == "csv":
             rows = await report(self.reports, question, after, _CSV_ROWS + 1)
-            headers = list(_PRIVATE)
+            headers = []
             if len(rows) > _CSV_ROWS:
                 rows = rows[:_CSV_ROWS]
                 # a table has no place for it, and a file that is cut must not look complete
@@ -104,8 +106,8 @@ class UsageRoutes:
             return
         rows = await report(self.reports, question, after, query.limit + 1)
         totals = await self.reports.sums(chosen)
-        body = render_usage(rows, query.limit, totals, question.by)
-        await client.respond(body, headers=_PRIVATE)
+        body = render_usage(rows, query.limit, totals, None if order else question.by)
+        await client.respond(body)
 
 
 def _show(one: Holding, spent_micro: int) -> dict[str, Any]:
@@ -135,6 +137,16 @@ def _one_of(name: str, value: str, known: tuple[str, ...]) -> str:
         text = f"'{name}' is '{value[:40]}'; it must be one of {', '.join(known)}"
         raise InvalidRequest(text, param=name)
     return value
+
+
+def _order(order: str, interval: str, after: str, form: str) -> str:
+    """The measure to order by; "" for the order of time. An order by size has no next page."""
+    if _one_of("order", order, ("time", *LARGEST)) == "time":
+        return ""
+    if interval != "total" or after or form == "csv":
+        text = f"'order' is '{order}', which needs 'interval' to be 'total', and neither 'after'"
+        raise InvalidRequest(f"{text} nor 'format' 'csv'; change these, or 'order'", param="order")
+    return order
 
 
 def _after(text: str, question: Question) -> tuple[int, list[str]] | None:

@@ -1,1 +1,1 @@
-"""Which waiting request runs next: fair shares by weight, counted in tokens."""
+"""Chooses the waiting request that runs next: fair shares by weight, counted in tokens."""

@@ -1,4 +1,4 @@
-"""What a request costs in the scheduler: its tokens, weighted by kind. Pure.
+"""The cost of a request in the scheduler: its tokens, weighted by kind. Pure.
 
 A cost is estimated before the request runs, and corrected from the usage that the engine counted.
 """

@@ -1,4 +1,4 @@
-"""What is scheduled: jobs, the users and groups they belong to, and why each ran. Plain data."""
+"""The data of the scheduler: jobs, users, groups, and the reason for each decision."""
 
 from collections import OrderedDict
 from collections.abc import Callable

@@ -1,1 +1,1 @@
-"""What outlives a request: the only package that knows SQL."""
+"""Everything that is stored: the only package with SQL."""

@@ -8,6 +8,8 @@ disjoint, so the parts of a range add up to it. No more parts are read than a pa
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
+from operator import add
 from typing import Any
 
 from sqlalchemy import (
@@ -75,7 +77,8 @@ class _Source:
         if self.view is not None:
             # as text: SQLite must know it, to use an index of a part of the table
             conditions.append(columns.view == literal_column(str(self.view)))
-            partial = [name for name in ("group_id", *_MANY) if name in chosen.owners]
+            # usage of pages has no key, and is in the table without being in these indexes
+            partial = [name for name in ("group_id", *_MANY) if chosen.owners.get(name)]
             conditions += [columns[name] != literal_column("''") for name in partial]
         if own and "key_id" in chosen.owners and "user_id" not in chosen.owners:
             # rows have an index by user and none by key
@@ -123,11 +126,13 @@ class Reports:
         by: Sequence[str],
         after: Sequence[str] | None,
         most: int,
+        largest: Sequence[str] = (),
     ) -> list[dict[str, Any]]:
         """At most so many sums of parts, which adjoin, by some columns, in this order.
 
         Parts without usage are left out. `after`: values of `by`; those up to them are left out of
-        the first part. Each row has the number of its part as `part`.
+        the first part. `largest`: sums of one part that are added; the largest row comes first
+        then. Each row has the number of its part as `part`.
         """
         sources, rows = _sources(chosen, by), list[dict[str, Any]]()
         first, count = 0, _FIRST
@@ -138,7 +143,7 @@ class Reports:
             while first < len(parts) and len(rows) < most:
                 pieces, end = _pieces(sources, chosen, parts, (first, first + count), by)
                 start_after = None if first or after is None else after
-                statement = _statement(pieces, by, start_after, most - len(rows))
+                statement = _statement(pieces, by, start_after, most - len(rows), largest)
                 found = (await connection.execute(statement)).all()
                 rows += [dict(zip(("part", *by, *SUMS), row, strict=True)) for row in found]
                 first, count = end, _more(end, len(rows), most)
@@ -154,11 +159,21 @@ def _more(read: int, found: int, most: int) -> int:
     return min(4 * read, 1 + math.ceil(1.1 * read * (most - found) / found))
 
 
-def _statement(pieces: list[Any], by: Sequence[str], after: Sequence[str] | None, most: int) -> Any:
+def _statement(
+    pieces: list[Any],
+    by: Sequence[str],
+    after: Sequence[str] | None,
+    most: int,
+    largest: Sequence[str],
+) -> Any:
     every = union_all(*pieces).subquery()
     columns = [every.c[name] for name in ("part", *by)]
     sums = [func.sum(every.c[name]).label(name) for name in SUMS]
-    statement = select(*columns, *sums).group_by(*columns).order_by(*columns).limit(most)
+    order: list[Any] = list(columns)
+    if largest:
+        size = reduce(add, (func.sum(every.c[name]) for name in largest))
+        order.insert(0, size.desc())
+    statement = select(*columns, *sums).group_by(*columns).order_by(*order).limit(most)
     if after is None:
         return statement
     # of the first part, and without columns there is nothing after its only row

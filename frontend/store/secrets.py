@@ -1,4 +1,4 @@
-"""Random secrets that all gateways of a database share, each made when it is first needed."""
+"""Random secrets that all gateways of a database share, each made at its first use."""
 
 import secrets
 

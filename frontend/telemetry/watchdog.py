@@ -1,4 +1,4 @@
-"""Says what blocks the event loop: a thread watches it, since the loop cannot watch itself.
+"""Logs what blocks the event loop, from a thread that watches it.
 
 The loop leaves a time stamp every `_BEAT_S`. When the last one is older than the bound, the thread
 logs the stack of the loop's thread. Code that holds the interpreter's lock for the whole time is

@@ -1,4 +1,4 @@
-"""Which of several upstreams a request goes to: a score of what is known about each. Pure.
+"""Chooses one of several upstreams for a request, by a score of each. Pure.
 
 An upstream comes here after the hard constraints: whatever it scores, it could serve the request.
 Every term that is not known counts as its middle or its best, so that an upstream nobody has tried

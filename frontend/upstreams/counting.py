@@ -1,4 +1,4 @@
-"""Counts a prompt's tokens at an upstream that reports them only with an answer."""
+"""Counts the tokens of a prompt at an upstream that reports them only with an answer."""
 
 from contextlib import aclosing
 from dataclasses import replace

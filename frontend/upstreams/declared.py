@@ -1,4 +1,4 @@
-"""What the operator declares of one model of an upstream; it counts more than what the server says.
+"""The operator's declarations about a model of an upstream, which override the server's facts.
 
 Pure.
 """

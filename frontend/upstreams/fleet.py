@@ -1,7 +1,7 @@
-"""All upstreams of the gateway: which models they serve together, and who serves each.
+"""All upstreams of the gateway: the models that they serve, and the upstreams of each model.
 
-A name leads to a model of that name at any upstream, else by an alias, else by a pattern. Models of
-one name at several upstreams are one model to callers, which can do what any of them can.
+A name refers to a model of that name at any upstream, else to an alias, else to a pattern. Models
+of one name at several upstreams are one model for callers, with the capabilities of all.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""Which prompts an upstream has seen lately, block by block: it may still have their cache. Pure.
+"""Remembers the prompts that an upstream has seen lately, block by block. Pure.
 
 Each block's hash includes all blocks before it, so that a hash stands for a whole prefix; the
 hashes do not reveal the texts, and their number is bounded.

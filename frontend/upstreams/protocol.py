@@ -1,4 +1,4 @@
-"""What every server that the gateway sends requests to can do, whatever protocol it speaks.
+"""The interface of all servers that the gateway sends requests to.
 
 Code above this package knows upstreams only by this protocol; `tests/support/upstream.py` has a
 scripted one.

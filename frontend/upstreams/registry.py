@@ -1,4 +1,4 @@
-"""Which models one upstream serves, learned only from it and updated by polling.
+"""The models that one upstream serves, read from it by polling.
 
 A model that was seen and is not ready now is unavailable, not unknown. While the upstream does not
 answer, nothing is ready. A name leads to a model of that name, else by an alias, else by the most

@@ -1,6 +1,7 @@
-"""What all upstreams that speak HTTP have in common: what they do not offer, and their models.
+"""The base of all upstreams with an HTTP API: their models, and methods that they do not offer.
 
-They say little about their models, so the operator may declare more; what is declared counts.
+They report little about their models, so the operator may declare more; declarations take
+precedence.
 """
 
 import logging

@@ -1,4 +1,4 @@
-"""Which models are loaded only while they are needed: loads them on demand, unloads them when idle.
+"""Loads models on demand, and unloads them when they are idle.
 
 A model with requests is never unloaded: a request counts before its first await, and a load and an
 unload of one model never overlap. An unload that somebody asks for waits until this gateway's

@@ -1,7 +1,7 @@
-"""Keeps the fleet as the database describes it: registered upstreams come, change and go.
+"""Updates the fleet from the registered upstreams in the database.
 
-Every gateway process reads the same rows twice a second. Whatever becomes of an upstream, requests
-that run there continue: it leaves the fleet at once, and is closed when the last of them has ended.
+Every gateway process reads the same rows twice a second. Running requests always continue: an
+upstream that is removed gets no new requests, and is closed when its last request has ended.
 """
 
 import asyncio

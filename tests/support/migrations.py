@@ -1,8 +1,7 @@
 """What Alembic's autogeneration is needed for: comparing tables, and writing the next migration.
 
 After a change of `frontend/store/tables`, `python -m tests.support.migrations "add a column"`
-writes its migration, which is then read and corrected. `--first` writes 0001 again, as long as
-nothing is released.
+writes its migration, which is then read and corrected.
 """
 
 import asyncio
@@ -28,7 +27,6 @@ from frontend.store.tables import metadata
 
 _FOLDER = Path(frontend.store.migrations.__file__).parent
 _REMARKS = re.compile(r" +# ### .*\n")
-_INDEXES = re.compile(r" +op\.drop_index\((?:[^()]|\([^()]*\))*\)\n")
 
 
 def differences(connection: Connection) -> list[Any]:
@@ -52,38 +50,28 @@ def is_of_words(name: str | None) -> bool:
     return name is not None and name.removeprefix("ix_").startswith(inverted)
 
 
-async def write(message: str, *, first: bool) -> None:
-    """Writes the migration from the newest revision, or from nothing, to the current tables."""
-    if first:
-        for file in (_FOLDER / "versions").glob("0001_*.py"):
-            file.unlink()
+async def write(message: str) -> None:
+    """Writes the migration from the newest revision to the current tables."""
     with tempfile.TemporaryDirectory() as folder:
         location = at_file(Path(folder) / "gateway.db")
         make_file(location)
         database = Database(location)
-        if not first:
-            await upgrade(database)
+        await upgrade(database)
         async with database.begin() as connection:
-            await connection.run_sync(_generate, message, "0001" if first else _next())
+            await connection.run_sync(_generate, message)
         await database.close()
 
 
-def _next() -> str:
-    return f"{int(revisions()[-1]) + 1:04}"
-
-
-def _generate(connection: Connection, message: str, revision: str) -> None:
+def _generate(connection: Connection, message: str) -> None:
+    revision = f"{int(revisions()[-1]) + 1:04}"
     config = Config(stdout=io.StringIO())
     config.set_main_option("script_location", str(_FOLDER))
     config.set_main_option("file_template", "%%(rev)s_%%(slug)s")
-    config.attributes |= {"connection": connection, "batch": revision != "0001"}
+    config.attributes |= {"connection": connection, "batch": True}
     command.revision(config, message, autogenerate=True, rev_id=revision)
     (file,) = (_FOLDER / "versions").glob(f"{revision}_*.py")
-    source = _REMARKS.sub("", file.read_text())
-    # the way back of 0001 drops tables, and their indexes with them
-    file.write_text(_INDEXES.sub("", source) if revision == "0001" else source)
+    file.write_text(_REMARKS.sub("", file.read_text()))
 
 
 if __name__ == "__main__":
-    FIRST = sys.argv[1] == "--first"
-    asyncio.run(write("the first tables" if FIRST else sys.argv[1], first=FIRST))
+    asyncio.run(write(sys.argv[1]))

@@ -18,7 +18,6 @@ from toolkit.building.quantization import method_of
 from toolkit.building.states import State
 from toolkit.fields.entry import SourcedEntry
 from toolkit.home import home
-from toolkit.kinds.llm.fields import LlmEntry
 from toolkit.repository.plan import Plan, make_plan
 from toolkit.spec import Source, Spec
 from toolkit.targets import Target
@@ -93,9 +92,10 @@ def _works(name: str, entry: SourcedEntry, state: State, folder: Path, offline: 
         # the size of what is here, as the conversion's cost depends on it
         works[0] = Work(name, "download", str(entry.origin), True, size_of(state.fetched.path))
     works.append(_conversion(name, entry, state, works[0].size_bytes))
-    if isinstance(entry, LlmEntry) and entry.quantization is not None:
-        works.append(_quantization(name, entry.quantization, state, works[1].size_bytes))
-    for adapter, given in kinds.of(entry).adapters(entry).items():
+    kind = kinds.of(entry)
+    if (number_type := kind.quantization(entry)) is not None:
+        works.append(_quantization(name, number_type, state, works[1].size_bytes))
+    for adapter, given in kind.adapters(entry).items():
         here = find_local(given.origin, folder) is not None
         works.append(_download(f"{name}/{adapter}", given.origin, here, offline))
     return works

@@ -10,7 +10,6 @@ from toolkit.building.weights import about_adapter, check_digest, read_place
 from toolkit.convert.kept import converted_place
 from toolkit.facts import Facts
 from toolkit.kinds.llm.facts import AdapterFacts, LlmFacts
-from toolkit.kinds.llm.fields import LlmEntry
 from toolkit.spec import SourcedEntry
 from toolkit.weights.adapters import check_adapter
 from toolkit.weights.sources import Fetched
@@ -34,10 +33,11 @@ def find_state(entry: SourcedEntry, folder: Path) -> State:
     if fetched is None:
         return State()
     check_digest(fetched, entry)
-    place = converted_place(kinds.of(entry).conversion(fetched.path), fetched.digest)
+    kind = kinds.of(entry)
+    place = converted_place(kind.conversion(fetched.path), fetched.digest)
     quantized = None
-    if isinstance(entry, LlmEntry) and entry.quantization is not None:
-        quantized = _existing(quantized_place(entry.quantization, place))
+    if (number_type := kind.quantization(entry)) is not None:
+        quantized = _existing(quantized_place(number_type, place))
     # quantized weights may be here without their source's, which can be pruned
     if not place.exists():
         return State(fetched, quantized=quantized)
@@ -49,10 +49,10 @@ def with_adapters(entry: SourcedEntry, facts: Facts, folder: Path) -> Facts:
 
     Raises SourceError.
     """
-    if not isinstance(entry, LlmEntry) or not isinstance(facts, LlmFacts):
+    if not isinstance(facts, LlmFacts):
         return facts
     about = {}
-    for name, adapter in entry.adapters.items():
+    for name, adapter in kinds.of(entry).adapters(entry).items():
         with about_adapter(name):
             if (fetched := find_local(adapter.origin, folder)) is not None:
                 check_digest(fetched, adapter)

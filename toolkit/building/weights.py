@@ -17,8 +17,9 @@ from toolkit.errors import ConvertError, SourceError, ToolkitError
 from toolkit.facts import Facts
 from toolkit.kinds import read_facts
 from toolkit.kinds.classify import refusal
+from toolkit.kinds.kind import Sourced
 from toolkit.kinds.llm.facts import AdapterFacts, LlmFacts
-from toolkit.kinds.llm.fields import Adapter, LlmEntry
+from toolkit.kinds.llm.fields import LlmEntry
 from toolkit.kinds.llm.limits import check_cache, check_weights
 from toolkit.kinds.llm.template import read_template
 from toolkit.progress import Progress, Step
@@ -112,8 +113,8 @@ def check_kind(entry: SourcedEntry, target: Target, path: Path) -> None:
         )
 
 
-def check_digest(fetched: Fetched, entry: SourcedEntry | Adapter) -> Fetched:
-    """Returns `digest`. Raises SourceError if models.yaml has another digest."""
+def check_digest(fetched: Fetched, entry: Sourced) -> Fetched:
+    """Returns `fetched`. Raises SourceError if models.yaml has another digest."""
     if entry.digest is not None and entry.digest != fetched.digest:
         raise SourceError(
             f"the weights have the digest {fetched.digest}, not {entry.digest}",

@@ -10,7 +10,6 @@ from toolkit.convert.kept import converted_place
 from toolkit.errors import ToolkitError
 from toolkit.home import home
 from toolkit.kinds import all_kinds
-from toolkit.kinds.llm.fields import LlmEntry
 from toolkit.runtime.environments import NAMES
 from toolkit.runtime.triton import VERSION, WHEEL, WHEEL_SHA256
 from toolkit.spec import BaseEntry, GgufSource, HubSource, PackageSource, Source, Spec
@@ -52,9 +51,10 @@ def _converted(kind: str, entry: BaseEntry, source: Source, folder: Path) -> lis
         # a local path has no record of its digest: all of it is read, as a build would
         if (fetched := find_local(source, folder)) is None:
             return []
-        place = converted_place(all_kinds()[kind].conversion(fetched.path), fetched.digest)
-        if isinstance(entry, LlmEntry) and entry.quantization is not None:
-            return [place, quantized_place(entry.quantization, place)]
+        made = all_kinds()[kind]
+        place = converted_place(made.conversion(fetched.path), fetched.digest)
+        if (number_type := made.quantization(entry)) is not None:
+            return [place, quantized_place(number_type, place)]
     # without the libraries the key is not known, and nothing was converted
     except ToolkitError:
         return []

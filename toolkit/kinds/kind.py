@@ -158,6 +158,10 @@ class Kind(Generic[E, F]):
         """Weights served beside the model's own, by the names that clients ask for."""
         return {}
 
+    def quantization(self, entry: E) -> str | None:
+        """The number type that a build quantizes the entry's weights to; None if it does not."""
+        return None
+
     def recognizes(self, files: Files, engine: Engine | None) -> bool:
         """Whether the files of a checkpoint say that it is of this kind. At most one kind answers
         True. `engine` knows architectures by name."""

@@ -27,12 +27,13 @@ from toolkit.serve.folder import check_disk, make_private, sweep
 from toolkit.serve.front import GATEWAY_SOCKET, Front, gateway, relay, wait_until_ready
 from toolkit.serve.healing import Healer
 from toolkit.serve.linkable import linkable
+from toolkit.serve.loading import LoadFailed, TritonDied
 from toolkit.serve.logs import MODELS
 from toolkit.serve.models import ServedModel, check_code, check_target, public, public_models
 from toolkit.serve.options import ServeOptions
 from toolkit.serve.ports import check_free
 from toolkit.serve.record import READY, STOPPING, Record, recorded
-from toolkit.serve.triton import LoadFailed, TritonDied, TritonOptions, TritonServer
+from toolkit.serve.triton import TritonOptions, TritonServer
 from toolkit.serve.watch import Watch, Work
 
 _CHECK_INTERVAL_S = 1.0

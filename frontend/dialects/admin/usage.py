@@ -12,15 +12,15 @@ _SHOWN = {"credits_micro": "credits", "price_micro": "price", "duration_us": "du
 
 
 def render_usage(
-    rows: Sequence[dict[str, Any]], limit: int, totals: dict[str, Any], by: Sequence[str]
+    rows: Sequence[dict[str, Any]], limit: int, totals: dict[str, Any], by: Sequence[str] | None
 ) -> bytes:
-    """Renders at most `limit` of the rows; a further row means that there is a next page. Without
-    rows the answer has a hint."""
+    """Renders at most `limit` of the rows; a further row means that there are more, on a next page
+    if the rows have an order by the columns `by`. Without rows the answer has a hint."""
     more = len(rows) > limit
     shown = [_shown(row) for row in rows[:limit]]
     last = rows[limit - 1] if more else None
     body: dict[str, Any] = {"object": "list", "data": shown, "has_more": more}
-    body["next_after"] = None if last is None else cursor_of(last, by)
+    body["next_after"] = None if last is None or by is None else cursor_of(last, by)
     body["totals"] = _shown(totals)
     if not totals["requests"]:
         body["hint"] = (

@@ -26,7 +26,7 @@ ACCOUNTS: tuple[Operation, ...] = (
         "DELETE", "/admin/users/{id}/second-factor", "Remove a user's second factor",
         answer=("id", "enabled"),
     ),
-    listing("/admin/keys", "List the keys of all users", "user_id", "search"),
+    listing("/admin/keys", "List the keys of all users", "user_id", "search", "ids"),
     *managed("/admin/keys", "a key of any user", admin.KeyBody, admin.KeyEdit),
     Operation(
         "POST", "/admin/keys/{id}/rotate", "Rotate a key: get a new secret", admin.RotationBody,

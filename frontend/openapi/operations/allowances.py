@@ -3,7 +3,7 @@
 from frontend.dialects.admin import allowances
 from frontend.openapi.operations.operation import OBJECT, PAGE, Operation, listing, managed
 
-_REPORT = ("start", "end", "interval", "tz", "by", "format", "model")
+_REPORT = ("start", "end", "interval", "tz", "by", "format", "model", "order")
 _OWNERS = ("organisation_id", "group_id", "user_id", "key_id")
 
 

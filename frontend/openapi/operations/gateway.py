@@ -7,6 +7,11 @@ GATEWAY: tuple[Operation, ...] = (
     Operation(
         "GET", "/", "Show what is served, in a browser", media="text/html", also="text/plain"
     ),
+    Operation(
+        "GET", "/status", "Get what the page at / shows: load, expected wait, models, 90 days",
+        answer=("object", "ready", "running", "waiting", "expected_wait_s", "models", "uptime",
+                "days"),
+    ),
     Operation("GET", "/healthz", "Check that the process runs"),
     Operation("GET", "/readyz", "Check that requests can be served"),
     Operation("GET", "/health", "The same as /readyz"),

@@ -1,5 +1,7 @@
 """Codes against the vectors of RFC 6238, and what is refused."""
 
+from urllib.parse import parse_qs, unquote, urlsplit
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -61,3 +63,13 @@ def test_the_qr_code_is_an_image_by_itself() -> None:
     address = address_of(new_secret(), "a&b@c", "Triton Toolkit")
     assert address.startswith("otpauth://totp/Triton%20Toolkit:a%26b%40c?secret=")
     assert draw(address).startswith("data:image/svg+xml")
+
+
+def test_a_name_or_place_that_is_markup_stays_in_its_part_of_the_address() -> None:
+    evil = '"><svg onload=alert(1)>&issuer=other\r\n:x/#?'
+    address = address_of(new_secret(), evil, evil)
+    assert not set(address) & set('<>"\r\n')
+    parts = urlsplit(address)
+    assert parse_qs(parts.query)["issuer"] == [evil]
+    assert unquote(parts.path) == f"/{evil}:{evil}"
+    assert parts.fragment == ""

@@ -11,10 +11,8 @@ import httpx2
 import pytest
 
 from frontend.accounts.roles import SEEDED
-from frontend.app import create_gateway
 from frontend.domain.identity import Permission
 from frontend.http.routing import Route
-from frontend.settings import Settings
 from frontend.store.database import Database
 from frontend.store.location import Location
 from tests.support.accounts import add, opened
@@ -22,7 +20,7 @@ from tests.support.databases import Databases
 from tests.support.echo import EchoTriton, script
 from tests.support.gateway import Gateway, run_gateway
 from tests.support.processes import wait_for
-from tests.support.upstream import ScriptedUpstream
+from tests.support.routes import address, routes
 
 SECRET = re.compile(r"tt-[a-z0-9]{16}-[0-9A-Za-z]{43}")
 
@@ -71,14 +69,6 @@ async def _staffed(location: Location) -> tuple[dict[str, str], dict[str, str]]:
     return keys, ids
 
 
-def routes(tmp_path: Path) -> list[Route]:
-    async def read() -> list[Route]:
-        settings = Settings(data_directory=tmp_path)
-        return list(create_gateway(settings, ScriptedUpstream()).routes.all)
-
-    return asyncio.run(read())
-
-
 def is_admin_page(route: Route) -> bool:
     """A page is for several permissions, so it refuses members by itself."""
     return route.page and route.path.startswith("/admin")
@@ -89,7 +79,7 @@ def test_every_route_with_every_role(office: Office, tmp_path: Path) -> None:
     for route in routes(tmp_path):
         if route.permission is Permission.PUBLIC:
             continue
-        path = re.sub(r"\{\w+(:path)?\}", "absent", route.path)
+        path = address(route)
         body = {} if route.method in ("POST", "PATCH", "PUT") else None
         for name, role in SEEDED.items():
             allowed = route.permission in role.permissions

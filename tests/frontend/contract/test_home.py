@@ -62,6 +62,30 @@ def test_it_shows_the_models_and_calls_that_work(raw: httpx2.Client) -> None:
     assert "Authorization: Bearer YOUR_KEY" not in page
 
 
+def test_the_page_shows_what_its_api_gives(raw: httpx2.Client) -> None:
+    given = raw.get("/status").json()
+    page = raw.get("/", headers=BROWSER).text
+    assert given["object"] == "status"
+    assert (given["ready"], given["draining"]) == (True, False)
+    wait = "starts at once" if not given["expected_wait_s"] else "waits about"
+    assert f"A new request {wait}" in page
+    cells = [
+        re.sub(r"<[^>]*>", " ", one).split() for one in re.findall(r"<tr>.*?</tr>", page, re.S)
+    ]
+    rows = {row[0]: row for row in cells if row and row[0] != "Name"}
+    assert given["models"]
+    for model in given["models"]:
+        row = rows[model["name"]]
+        assert {model["kind"], *model["state"].split()} <= {*row, ""}
+        if model["context"] is not None:
+            assert f"{model['context']:,}" in row
+    assert rows.keys() >= {one["name"] for one in given["models"]}
+    known = [day for day in given["days"] if day["share"] is not None]
+    assert (given["uptime"] is None) is not bool(known)
+    for day in known:
+        assert f"{day['share'] * 100:.2f} %" in page
+
+
 def test_a_public_url_stands_in_its_calls_and_names_can_be_secret(
     echo_triton: EchoTriton, tmp_path: Path
 ) -> None:
@@ -72,6 +96,7 @@ def test_a_public_url_stands_in_its_calls_and_names_can_be_secret(
         page = httpx2.get(gateway.url, headers=BROWSER).text
         assert "<td>" not in page
         assert "echo" not in page
+        assert httpx2.get(f"{gateway.url}/status").json()["models"] is None
         assert "https://llm.example/&lt;&amp;&gt;/v1/models" in page
         assert page.count("YOUR_KEY") >= 4
         assert httpx2.get(f"{gateway.url}/version").status_code == 401

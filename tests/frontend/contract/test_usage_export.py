@@ -4,14 +4,19 @@ import csv
 import io
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import httpx2
 import pytest
 
+from frontend.domain.metering import Owner, UsageRow
+from frontend.domain.usage import Usage
 from frontend.store.database import Database
+from frontend.store.ledger.books import LedgerStore
 from frontend.store.location import Location
 from frontend.store.tables import usage_hourly
+from frontend.store.usage import add_usage
 from tests.support.campus import Campus, run, run_campus
 from tests.support.databases import Databases
 
@@ -62,3 +67,39 @@ def test_a_table_without_rows_has_the_same_columns(campus: Campus) -> None:
     empty = campus.ask("admin", "GET", f"{path}&start=2001-01-01&end=2001-01-02")
     assert empty.text == full.text.partition("\r\n")[0] + "\r\n"
     assert len(table(full)) == 1
+
+
+def test_the_largest_come_first_and_the_totals_are_of_all(
+    databases: Databases, tmp_path: Path
+) -> None:
+    used = {f"k{number}": number * 37 % 100 for number in range(60)} | {"": 5000}
+
+    async def fill() -> None:
+        database = Database(location)
+        owner = Owner("o", "g", "u", "")
+        now_us = time.time_ns() // 1000
+        rows = [
+            UsageRow(f"big-{key}", replace(owner, key=key), "m", "openai", "/v1/x", "", now_us,
+                     usage=Usage(tokens))
+            for key, tokens in used.items()
+        ]  # fmt: skip
+        await LedgerStore(database).write(lambda books: add_usage(books, rows))
+        await database.close()
+
+    location = databases.sqlite()
+    with run_campus(location, tmp_path) as campus:
+        run(fill())
+        path = "/admin/usage?user_id=u&interval=total&by=key_id&order=tokens"
+        page = campus.ask("admin", "GET", f"{path}&limit=10").json()
+        largest = sorted(used.values(), reverse=True)[:10]
+        assert [row["prompt_tokens"] for row in page["data"]] == largest
+        assert (page["has_more"], page["next_after"]) == (True, None)
+        assert page["totals"]["prompt_tokens"] == sum(used.values())
+        # usage of pages has no key, and can be asked for
+        nameless = campus.ask("admin", "GET", "/admin/usage?user_id=u&key_id=&interval=total")
+        assert nameless.json()["totals"]["prompt_tokens"] == 5000
+        for wrong in ("interval=day", "interval=total&format=csv", "interval=total&after=1~k~m"):
+            answer = campus.ask("admin", "GET", f"/admin/usage?order=tokens&{wrong}")
+            assert answer.json()["error"]["param"] == "order", answer.text
+        answer = campus.ask("admin", "GET", "/admin/usage?interval=total&order=price")
+        assert "must be one of time, tokens, requests, credits" in answer.text

@@ -11,16 +11,12 @@ from tests.support.browser import chromium
 expect.set_options(timeout=120_000)
 
 
-BY_KEYBOARD = {"test_pages", "test_canaries", "test_account", "test_factor"}
-"""Modules that try every action of users and administrators: all of them without a mouse."""
-
-
 @pytest.fixture(autouse=True)
-def without_mouse(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """There, what would be clicked gets the focus and a key; it fails where either is not taken."""
-    if request.module.__name__.rpartition(".")[2] in BY_KEYBOARD:
-        monkeypatch.setattr(Locator, "click", lambda one: _press(one, "Enter"))
-        monkeypatch.setattr(Locator, "check", _check)
+def without_mouse(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every action of every page is tried without a mouse: what would be clicked gets the focus and
+    a key. It fails where either is not taken."""
+    monkeypatch.setattr(Locator, "click", lambda one: _press(one, "Enter"))
+    monkeypatch.setattr(Locator, "check", _check)
 
 
 def _press(locator: Locator, key: str) -> None:

@@ -15,12 +15,15 @@ from tests.support.databases import Databases
 from tests.support.echo import EchoTriton
 from tests.support.oidc import CLIENT, SECRET, run_provider
 from tests.support.processes import free_port
-from tests.support.site import BROWSER, Site, csrf, run_site
+from tests.support.site import BROWSER, Site, csrf, open_admin, run_site
 
 pytestmark = needs_chromium
 MIRA = {"sub": "m1", "preferred_username": "mira", "email": "mira@example.org", "groups": ["gpu"]}
 NINA = {"sub": "n1", "preferred_username": "nina", "email": "nina@example.org"}
 OTTO = {"sub": "o1", "preferred_username": "otto", "email": "otto@example.org"}
+EVIL = '"><img src=x onerror=alert(1)>${1}{{1}}'
+EVA = {"sub": f"e1{EVIL}", "preferred_username": EVIL, "name": EVIL, "email": f"{EVIL}@example.org",
+       "groups": [EVIL, "a\r\nset-cookie: stolen=1"]}  # fmt: skip
 PEOPLE = {"ada": "admin", "liv": "student"}
 
 
@@ -30,7 +33,7 @@ def site(
 ) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("single")
     (folder / "secret").write_text(SECRET)
-    with run_provider(MIRA, NINA, OTTO) as issuer:
+    with run_provider(MIRA, NINA, OTTO, EVA) as issuer:
         flags = ["--oidc-issuer", issuer, "--oidc-client-id", CLIENT, "--oidc-name", "the campus"]
         flags += ["--oidc-client-secret-file", str(folder / "secret"), "--oidc-unknown", "create"]
         flags += ["--oidc-groups", "gpu=staff"]
@@ -118,6 +121,39 @@ def test_answers_that_this_browser_did_not_ask_for_are_refused(site: Site) -> No
         assert "session" not in other.cookies
         http = other.get("/login/oidc/callback?error=access_denied&state=x")
         assert http.status_code == 403
+
+
+def test_what_the_provider_says_of_a_person_is_text(browser: Browser, site: Site) -> None:
+    with window(browser, base_url=site.url) as page:
+        without_others(page)
+        page.on("dialog", lambda asked: pytest.fail(f"a script ran: {asked.message}"))
+        page.goto("/login/oidc")
+        choose(page, str(EVA["sub"]))
+        expect(page.locator("#who")).to_contain_text("with the role student")
+        expect(page.locator("#account")).to_have_attribute("data-ready", "true")
+        assert page.locator("img[src=x], [onerror]").count() == 0
+        assert "stolen" not in {one["name"] for one in page.context.cookies(site.url)}
+    shown = 0
+    with site.signed_in(browser, "ada") as page:
+        page.on("dialog", lambda asked: pytest.fail(f"a script ran: {asked.message}"))
+        for name in ("users", "changes"):
+            open_admin(page, name)
+            for link in page.locator("#view tbody button.link").all():
+                link.click()
+                expect(page.get_by_role("dialog")).to_be_visible()
+                assert page.locator("img[src=x], [onerror]").count() == 0
+                shown += "<img src=x" in page.get_by_role("dialog").inner_text()
+                page.keyboard.press("Escape")
+    assert shown, "the claims are shown"
+
+
+def test_a_session_of_before_does_not_become_that_of_who_signs_in(site: Site) -> None:
+    with site.client() as mine:
+        mine.cookies.set("session", "A" * 43)
+        assert mine.get(code_for(mine, "o1")).status_code == 303
+        fixed = httpx2.get(f"{site.url}/me", headers={"cookie": f"session={'A' * 43}"})
+        assert fixed.status_code == 401
+        assert "A" * 43 not in {one.value for one in mine.cookies.jar if one.domain}
 
 
 def test_failures_and_sign_ins_are_events(site: Site) -> None:

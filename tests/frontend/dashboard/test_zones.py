@@ -1,9 +1,10 @@
-"""What the account's page shows and exports of usage is what the ledger has, in ten time zones,
-across a change of daylight saving. The ledger is counted here from the rows written to it."""
+"""What pages show and export of usage is what the ledger has, in ten time zones, across a change of
+daylight saving. The ledger is counted here from the rows written to it."""
 
 import csv
 import io
 import random
+import re
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
@@ -21,7 +22,7 @@ from frontend.store.usage import add_usage
 from tests.support.browser import needs_chromium
 from tests.support.databases import Databases
 from tests.support.echo import EchoTriton
-from tests.support.site import Site, run_site
+from tests.support.site import Site, open_admin, run_site
 
 pytestmark = needs_chromium
 # with the day of a change, where there is one: of half an hour on Lord Howe Island
@@ -45,16 +46,18 @@ STARTS = {_FIRST + n * _STEP: _USED.randrange(1, 9999) for n in range(480)}
 
 async def settle(directory: Directory) -> None:
     database = directory.users.changes.database
-    async with database.connect() as rows:
-        user = await store.USERS.find_by(rows, name="tess")
-    assert user is not None
-    owner = Owner("o", user.group_id, user.id, "")
-    used = [
-        UsageRow(f"zones-{_us(start)}", owner, "echo", "openai", "/v1/x", "", _us(start),
-                 usage=Usage(tokens))
-        for start, tokens in STARTS.items()
-    ]  # fmt: skip
-    await LedgerStore(database).write(lambda books: add_usage(books, used))
+    recent = {datetime.now(UTC) - n * timedelta(hours=31): n + 1 for n in range(40)}
+    for name, starts in (("tess", STARTS), ("ulla", STARTS), ("vera", recent)):
+        async with database.connect() as rows:
+            user = await store.USERS.find_by(rows, name=name)
+        assert user is not None
+        owner = Owner("o", user.group_id, user.id, "")
+        used = [
+            UsageRow(f"zones-{name}-{_us(start)}", owner, "echo", "openai", "/v1/x", "", _us(start),
+                     usage=Usage(tokens, completion_tokens=7 if name == "ulla" else 0))
+            for start, tokens in starts.items()
+        ]  # fmt: skip
+        await LedgerStore(database).write(lambda books, used=used: add_usage(books, used))
 
 
 def _us(moment: datetime) -> int:
@@ -66,7 +69,8 @@ def site(
     echo_triton: EchoTriton, databases: Databases, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Site]:
     log = tmp_path_factory.mktemp("zones") / "log"
-    triton, people = echo_triton.grpc_address, {"tess": "student"}
+    triton = echo_triton.grpc_address
+    people = {"tess": "student", "ulla": "student", "vera": "student", "root": "admin"}
     with run_site(triton, log, databases.sqlite(), people, {}, settle=settle) as running:
         yield running
 
@@ -89,6 +93,71 @@ def test_days_and_totals_are_those_of_the_ledger(browser: Browser, site: Site, z
         )
         assert {row[0]: int(row[3].replace(",", "")) for row in shown} == days
         assert sums(exported(page)) == days
+
+
+@pytest.mark.parametrize("zone", ZONES)
+def test_all_usage_is_that_of_the_ledger(browser: Browser, site: Site, zone: str) -> None:
+    middle = date.fromisoformat(ZONES[zone])
+    first, last = middle - timedelta(days=1), middle + timedelta(days=1)
+    days: Counter[tuple[str, str]] = Counter()
+    for start, tokens in STARTS.items():
+        day = start.astimezone(ZoneInfo(zone)).date()
+        if first <= day <= last:
+            days[day.isoformat()[5:], "tess"] += tokens
+            days[day.isoformat()[5:], "ulla"] += tokens + 7
+    with site.signed_in(browser, "root", timezone_id=zone) as page:
+        open_admin(page, f"usage?from={first}&to={last}")
+        expect(page.locator("#totals")).to_have_attribute("data-tokens", str(days.total()))
+        rows = cells(page, "Table of usage by time, user, key and model")
+        assert {(row[0], row[1]): tokens_of(row[5:7]) for row in rows} == days
+        named = cells(page, "Table of usage")
+        of = {name: sum(n for (_, who), n in days.items() if who == name) for name in PAIR}
+        # the largest is first
+        assert [row[0] for row in named] == ["ulla", "tess", "All"]
+        assert {row[0]: tokens_of(row[2:4]) for row in named} == of | {"All": days.total()}
+        expect(page.locator("#largest .chart .bar title")).to_have_count(2 * 3)
+        drawn: Counter[str] = Counter()
+        for said in page.locator("#largest .chart .bar title").all_text_contents():
+            found = re.fullmatch(r"(\d\d-\d\d), \w+: ([\d,]+) tokens", said)
+            assert found is not None, said
+            drawn[found[1]] += int(found[2].replace(",", ""))
+        assert drawn.total() == days.total()
+        ids = {site.ids[name]: name for name in PAIR}
+        saved: Counter[tuple[str, str]] = Counter()
+        for row in exported(page):
+            both = int(row["prompt_tokens"]) + int(row["completion_tokens"])
+            saved[row["start"][5:10], ids[row["user_id"]]] += both
+        assert saved == days
+
+
+PAIR = ("tess", "ulla")
+
+
+def cells(page: Page, table: str) -> list[list[str]]:
+    """The texts of the table's rows."""
+    shown: list[list[str]] = (
+        page.get_by_role("region", name=table, exact=True)
+        .locator("tbody tr")
+        .evaluate_all("rows => rows.map((row) => [...row.cells].map((cell) => cell.textContent))")
+    )
+    return shown
+
+
+def tokens_of(texts: list[str]) -> int:
+    return sum(int(text.replace(",", "")) for text in texts)
+
+
+def test_what_is_known_of_a_user_has_the_sums_of_the_ledger(browser: Browser, site: Site) -> None:
+    with site.client("root") as http, site.signed_in(browser, "root") as page:
+        totals = http.get(f"/admin/usage?user_id={site.ids['vera']}").json()["totals"]
+        # 31 hours apart: those of the last thirty days
+        assert totals["requests"] == 24
+        assert totals["prompt_tokens"] == sum(range(1, 25))
+        open_admin(page, "users")
+        page.get_by_role("button", name="vera", exact=True).click()
+        shown = page.get_by_role("dialog", name="vera").locator("dl").nth(1)
+        expect(shown).to_contain_text("Requests24")
+        expect(shown).to_contain_text("Prompt tokens300")
 
 
 def exported(page: Page) -> list[dict[str, str]]:

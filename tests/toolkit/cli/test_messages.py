@@ -102,3 +102,11 @@ def test_a_file_that_only_has_the_name_of_a_model_is_refused(folder: Path) -> No
         code, said = run(folder, *command)
         assert code == 1
         assert "page.gguf is not a GGUF file: it does not begin with 'GGUF'\nhint: " in said
+
+
+@pytest.mark.parametrize("name", ["page.gguf", "page.safetensors"])
+def test_a_local_web_page_is_not_weights(folder: Path, name: str) -> None:
+    (folder / name).write_text("\n<!DOCTYPE html><title>Sign in</title>")
+    code, said = run(folder, "pull", f"path:{name}")
+    assert code == 1
+    assert f"{name} is a web page, not a weights file\nhint: download it again" in said

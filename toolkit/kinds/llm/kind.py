@@ -70,6 +70,9 @@ class _Llm(Kind[LlmEntry, LlmFacts]):
     def adapters(self, entry: LlmEntry) -> Mapping[str, Adapter]:
         return entry.adapters
 
+    def quantization(self, entry: LlmEntry) -> str | None:
+        return entry.quantization
+
     def plan(self, name: str, entry: LlmEntry, target: Target) -> list[StepPlan]:
         if entry.engine == "tensorrt-llm":
             arguments = entry.engine_args

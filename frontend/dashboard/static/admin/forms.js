@@ -1,6 +1,6 @@
 // Dialogs: forms, confirmations, and secrets that are shown once. They are the browser's own, so
 // Escape closes them and the keyboard stays inside.
-import { byId, call, element } from "./ui.js";
+import { byId, call, element, sentence } from "./ui.js";
 
 const dialog = byId("dialog");
 let current = () => {};
@@ -89,7 +89,7 @@ function suggest(field, made, box) {
 }
 
 // The id of what a lookup names: by its exact name, or by its id.
-async function resolve(kind, text) {
+export async function resolve(kind, text) {
   if (!text) return null;
   const page = await call("GET", `/admin/${kind}?limit=20&search=${encodeURIComponent(text)}`);
   const same = page.data.filter((one) => one.name === text || one.id === text);
@@ -154,7 +154,7 @@ export function ask({ title, about, fields, verb, run, danger = false }) {
       try {
         close((await run(await read(form, fields))) ?? true);
       } catch (error) {
-        problem.textContent = error.message;
+        problem.textContent = sentence(error.message);
         problem.hidden = false;
         // the API's errors begin with the field's name
         const field = /^'(\w+)'/.exec(error.message)?.[1];
@@ -179,7 +179,7 @@ export function confirm({ title, lost, verb, run }) {
       try {
         close((await run()) ?? true);
       } catch (error) {
-        problem.textContent = error.message;
+        problem.textContent = sentence(error.message);
         problem.hidden = false;
         yes.disabled = false;
       }
@@ -205,5 +205,9 @@ export function reveal(title, about, text) {
 }
 
 export function details(title, ...content) {
-  return open((close) => [heading(title), ...content, element("div", { className: "buttons" }, cancel(close, "Close"))], true);
+  return open((close) => {
+    // the title and not a button of the content, which may be far below or destroy something
+    const first = Object.assign(heading(title), { tabIndex: -1, autofocus: true });
+    return [first, ...content, element("div", { className: "buttons" }, cancel(close, "Close"))];
+  }, true);
 }

@@ -1,7 +1,7 @@
 // Names for ids, asked for a page at a time and kept. Who may not read them sees the ids.
 import { call, code, element, may, quiet } from "./ui.js";
 
-const NEEDED = { users: "users", groups: "groups", organisations: "groups", plans: "quotas" };
+const NEEDED = { users: "users", groups: "groups", organisations: "groups", keys: "keys", plans: "quotas" };
 const known = new Map();
 
 // A function that shows the name of an id of this kind.

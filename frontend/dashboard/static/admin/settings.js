@@ -24,7 +24,7 @@ function draw(settings) {
     const rows = fitting.filter((one) => one.subject === subject).map((one) => [[code(one.id), quiet(one.variable)], value(one), one.description.replaceAll("`", "")]);
     return element("section", { className: "settings" }, element("h2", { textContent: subject.slice(0, 1).toUpperCase() + subject.slice(1) }), table(`Settings: ${subject}`, ["Setting", "Value", "Meaning"], rows));
   });
-  box.replaceChildren(...(sections.length ? sections : [empty(changed.checked && !words ? "Every setting is at its default." : "No setting matches.")]));
+  box.replaceChildren(...(sections.length ? sections : [empty(changed.checked && !words ? "Every setting is at its default." : "No setting matches this search.")]));
 }
 
 try {

@@ -1,8 +1,8 @@
 // What every page for administrators is made of. Text is always set as text: names are not markup.
 import { call } from "../playground/api.js";
-import { byId, element } from "../playground/dom.js";
+import { byId, element, sentence } from "../playground/dom.js";
 
-export { byId, call, element };
+export { byId, call, element, sentence };
 
 const rights = new Set((byId("admin").dataset.rights ?? "").split(" "));
 // where the list of pages scrolls, on a narrow screen
@@ -76,7 +76,7 @@ export function facts(pairs) {
 export function fail(error) {
   const place = byId("problem");
   place.hidden = !error;
-  place.textContent = error ? error.message : "";
+  place.textContent = error ? sentence(error.message) : "";
   if (error?.status === 401) {
     place.textContent = "Your session has ended. ";
     place.append(element("a", { href: `/login?next=${encodeURIComponent(location.pathname + location.search)}`, textContent: "Sign in again" }));

@@ -7,10 +7,13 @@ export function element(name, properties = {}, ...children) {
   return made;
 }
 
+// An error of the API as a sentence of its own; a field's name at its beginning stays as it is.
+export const sentence = (text) => text.slice(0, 1).toUpperCase() + text.slice(1);
+
 export function fail(error) {
   const place = byId("problem");
   place.hidden = error === null;
-  place.textContent = error === null ? "" : error.message;
+  place.textContent = error === null ? "" : sentence(error.message);
   if (error?.status !== 401) return;
   if (!byId("key-form")) {
     place.textContent = "Your session has ended. ";
