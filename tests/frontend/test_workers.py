@@ -3,7 +3,7 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import psutil
@@ -12,7 +12,7 @@ import pytest
 from frontend.errors import Overloaded, RateLimited
 from frontend.workers import WorkerDied, Workers, WorkerTimeout
 from tests.support.processes import wait_for
-from tests.support.work import blocked, die, grow, hang, number, refuse, stall
+from tests.support.work import blocked, die, grow, hang, number, refuse, spin, stall
 
 
 @pytest.fixture
@@ -31,9 +31,12 @@ async def test_a_call_runs_in_another_process_and_the_process_is_kept(workers: W
     }
 
 
-async def test_what_does_not_end_is_killed_at_the_deadline(workers: Workers) -> None:
+@pytest.mark.parametrize("work", [hang, spin])
+async def test_what_does_not_end_is_killed_at_the_deadline(
+    workers: Workers, work: Callable[[], None]
+) -> None:
     with pytest.raises(WorkerTimeout, match="3 s"):
-        await workers.call(hang, caller="ada")
+        await workers.call(work, caller="ada")
     assert await workers.call(number, caller="ada")
 
 

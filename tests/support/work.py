@@ -10,6 +10,12 @@ def number() -> int:
     return os.getpid()
 
 
+def spin() -> None:
+    """Uses a core for as long as it lives."""
+    while True:
+        pass
+
+
 def hang() -> None:
     time.sleep(600)
 
