@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,16 @@ def commands(wheel: Path, request: pytest.FixtureRequest) -> Path:
         ran = run(UV, *argv, folder=folder)
         assert ran.returncode == 0, ran.stderr
     return python.parent
+
+
+def test_nothing_in_it_runs_by_itself(wheel: Path) -> None:
+    """Python runs the lines of a `.pth` file, and `sitecustomize`, whenever it starts."""
+    with zipfile.ZipFile(wheel) as packed:
+        names = packed.namelist()
+    own = {"toolkit", "frontend", "python_backends"}
+    others = {name.partition("/")[0] for name in names} - own
+    assert all(name.endswith(".dist-info") for name in others), others
+    assert not [name for name in names if name.endswith(".pth") or "sitecustomize" in name]
 
 
 def test_both_commands_start_anywhere(commands: Path, tmp_path: Path) -> None:

@@ -8,13 +8,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
-from openai import OpenAI
+from openai import BadRequestError, OpenAI
 
 from benchmarks.chain import vllm_server
 from tests.e2e.conftest import CHAT
-from tests.support.gateway import run_gateway
+from tests.support.gateway import Gateway, run_gateway
+from tests.support.processes import wait_for
 
+pytestmark = pytest.mark.timeout(600)
 SAME, ROUNDED = 0.001, 0.05
 ATTEMPTS = 4
 END = "<|im_end|>"
@@ -27,7 +30,7 @@ COLOURS |= {"required": ["colour"], "additionalProperties": False}
 def peer(repository: Path) -> Iterator[OpenAI]:
     """vLLM's own server."""
     with (
-        vllm_server(repository, CHAT) as port,
+        vllm_server(repository, CHAT, "--enable-prompt-tokens-details") as port,
         OpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key="unused", max_retries=0) as sdk,
     ):
         yield sdk
@@ -167,34 +170,120 @@ def compare_choices(own: Any, other: Any) -> float:
     return max((abs(mine - its) for mine, its in pairs if mine is not None), default=0.0)
 
 
-def test_a_gateway_with_vllms_own_server_as_upstream_says_the_same(
-    peer: OpenAI, tmp_path: Path
-) -> None:
-    file = tmp_path / "upstreams.json"
+@pytest.fixture(scope="module")
+def through(
+    peer: OpenAI, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[OpenAI, Gateway]]:
+    """A gateway whose upstream is vLLM's own server. Each owner has prefixes of its own there."""
+    folder = tmp_path_factory.mktemp("through")
     entry = {"name": "peer", "engine": "vllm", "url": str(peer.base_url).rstrip("/")}
-    file.write_text(json.dumps({"upstreams": [entry]}))
-    (model,) = [one.id for one in peer.models.list().data]
-    schema = {
-        "type": "json_schema",
-        "json_schema": {"name": "colour", "schema": COLOURS},
-    }
-    forms: list[Any] = [{}, {"response_format": schema}, {"logprobs": True, "stop": [","]}]
+    (folder / "upstreams.json").write_text(json.dumps({"upstreams": [entry]}))
+    flags = ["--upstreams", str(folder / "upstreams.json"), "--prefix-cache-scope", "user"]
     with (
-        run_gateway("127.0.0.1:9", tmp_path / "log", "--upstreams", str(file)) as gateway,
-        OpenAI(base_url=f"{gateway.url}/v1", api_key="unused", max_retries=0) as through,
+        run_gateway("127.0.0.1:9", folder / "log", *flags) as gateway,
+        OpenAI(base_url=f"{gateway.url}/v1", api_key="unused", max_retries=0) as sdk,
     ):
-        for more in forms:
-            asked = {"model": model, "messages": ASK, "max_tokens": 24, **more}
-            far, near = (
-                one.chat.completions.create(**asked, temperature=0) for one in (peer, through)
-            )
-            assert near.choices[0].message.content == far.choices[0].message.content
-            assert near.choices[0].finish_reason == far.choices[0].finish_reason
-            assert near.usage.completion_tokens == far.usage.completion_tokens
-            assert near.usage.prompt_tokens == far.usage.prompt_tokens
-        prompt: Any = {"model": model, "prompt": "one two three", "max_tokens": 4}
-        texts = [
-            one.completions.create(**prompt, temperature=0).choices[0].text
-            for one in (peer, through)
-        ]
-        assert texts[0] == texts[1]
+        yield sdk, gateway
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {
+            "response_format": {
+                "type": "json_schema",
+                "json_schema": {"name": "c", "schema": COLOURS},
+            }
+        },
+        {"response_format": {"type": "json_object"}, "max_tokens": 60},
+        {"logprobs": True, "top_logprobs": 2, "stop": [","]},
+        {"n": 2, "temperature": 0.9, "seed": 5},
+        {"extra_body": {"top_k": 3, "min_p": 0.1, "repetition_penalty": 1.2, "min_tokens": 6}},
+        {"extra_body": {"ignore_eos": True, "skip_special_tokens": False}},
+        {"extra_body": {"cache_salt": "mine"}},
+    ],
+)
+def test_through_a_gateway_vllms_own_server_says_the_same(
+    peer: OpenAI, through: tuple[OpenAI, Gateway], options: dict[str, Any]
+) -> None:
+    asked = {"model": CHAT, "messages": ASK, "max_tokens": 24, "temperature": 0, **options}
+    far, near = (sdk.chat.completions.create(**asked) for sdk in (peer, through[0]))
+    assert _said(near) == _said(far)
+    assert near.usage.completion_tokens == far.usage.completion_tokens
+    assert near.usage.prompt_tokens == far.usage.prompt_tokens
+    asked |= {"stream": True, "stream_options": {"include_usage": True}}
+    text, reason, usage, tokens = _joined(through[0].chat.completions.create(**asked))
+    if "n" not in options:
+        assert (text, reason) == (far.choices[0].message.content, far.choices[0].finish_reason)
+        assert len(tokens) == (far.usage.completion_tokens if "logprobs" in options else 0)
+    assert usage == (far.usage.prompt_tokens, far.usage.completion_tokens, far.usage.total_tokens)
+
+
+def _said(answer: Any) -> list[Any]:
+    """What the two must have in common."""
+    return [
+        (
+            choice.message.content or None,
+            choice.finish_reason,
+            [(c.function.name, c.function.arguments) for c in choice.message.tool_calls or ()],
+            [t.token for t in choice.logprobs.content] if choice.logprobs else None,
+        )
+        for choice in answer.choices
+    ]
+
+
+def test_through_a_gateway_vllm_completes_counts_refuses_and_is_cancelled(
+    peer: OpenAI, through: tuple[OpenAI, Gateway]
+) -> None:
+    sdk, gateway = through
+    prompts: list[Any] = ["one two three", [504, 19], ["The sky is", "one two"]]
+    for prompt in prompts:
+        given = {"model": CHAT, "prompt": prompt, "max_tokens": 4, "temperature": 0, "logprobs": 1}
+        far, near = (one.completions.create(**given) for one in (peer, sdk))
+        assert [c.text for c in near.choices] == [c.text for c in far.choices]
+        assert [c.logprobs.tokens for c in near.choices] == [c.logprobs.tokens for c in far.choices]
+        assert near.usage.total_tokens == far.usage.total_tokens
+    tokens = {"model": CHAT, "prompt": "one two three"}
+    host = str(peer.base_url).removesuffix("/v1/")
+    counted = [httpx2.post(f"{one}/tokenize", json=tokens).json() for one in (host, gateway.url)]
+    assert counted[0]["tokens"] == counted[1]["tokens"]
+    long: Any = [{"role": "user", "content": "word " * 20_000}]
+    with pytest.raises(BadRequestError, match="context"):
+        sdk.chat.completions.create(model=CHAT, messages=long)
+    stream = sdk.chat.completions.create(
+        model=CHAT, messages=ASK, stream=True, extra_body={"ignore_eos": True}
+    )
+    next(iter(stream))
+    stream.close()
+
+    def is_idle() -> bool:
+        lines = httpx2.get(f"{host}/metrics").text.splitlines()
+        running = [one for one in lines if one.startswith("vllm:num_requests_running{")]
+        return bool(running) and all(one.endswith(" 0.0") for one in running)
+
+    wait_for(is_idle, what="the end of the work")
+    # before its own end, which takes a whole context
+    lines = httpx2.get(f"{host}/metrics").text.splitlines()
+    assert any("abort" in one and not one.endswith(" 0.0") for one in lines), "it was not cancelled"
+
+
+def test_vllms_own_server_gets_the_salt_of_the_scope_and_of_the_request(
+    peer: OpenAI, through: tuple[OpenAI, Gateway]
+) -> None:
+    text = "Of a lake: " + " ".join(f"the lake has the number {n}." for n in range(40))
+
+    def cached(sdk: OpenAI, **fields: Any) -> int:
+        asked: Any = {"model": CHAT, "messages": [{"role": "user", "content": text}]}
+        usage = sdk.chat.completions.create(**asked, max_tokens=1, extra_body=fields).usage
+        assert usage is not None
+        details = usage.prompt_tokens_details
+        return 0 if details is None else details.cached_tokens or 0
+
+    few, many = 4 * 16, 8 * 16  # tokens of blocks of vLLM's cache
+    cached(peer)
+    assert cached(peer) >= many
+    assert cached(through[0]) < few, "a prefix of another owner was used"
+    assert cached(through[0]) >= many
+    assert cached(through[0], cache_salt="one") < few
+    assert cached(through[0], cache_salt="one") >= many

@@ -185,6 +185,8 @@ def test_an_open_gateway_still_knows_its_admins(guarded: Guarded, echo_triton: E
     flags = ("--keys-file", str(guarded.file), "--open")
     log = guarded.file.parent / "open.log"
     with run_gateway(echo_triton.grpc_address, log, *flags) as gateway:
+        said = "open mode: every program on this machine can use the models without a key"
+        assert said in gateway.log.read_text()
         opened = Guarded(gateway, guarded.file, guarded.user, guarded.admin)
         assert opened.post("/v1/chat/completions").status_code == 200
         assert opened.post("/v1/chat/completions", "made-up").status_code == 200
