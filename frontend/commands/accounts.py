@@ -100,7 +100,7 @@ def _check_changes(options: argparse.Namespace) -> None:
     if parser is None:
         return
     flags = {dest: flag for dest, flag in parser.flags().items() if dest not in _NO_CHANGES}
-    if all(getattr(options, dest) is None for dest in flags):
+    if all(getattr(options, dest) == parser.get_default(dest) for dest in flags):
         what = ", ".join(flags.values())
         parser.refuse("nothing to change", f"add one or more of {what}")
 

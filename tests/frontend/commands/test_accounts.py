@@ -66,7 +66,7 @@ def test_users_and_groups_are_managed_by_name(run: Run) -> None:
 @pytest.mark.parametrize(
     ("arguments", "flags"),
     [
-        (["users", "edit", "ada"], "--name, --role, --email, --display-name, --group"),
+        (["users", "edit", "ada"], "--name, --role, --display-name, --email, --no-email, --group"),
         (["organisations", "edit", "x", "--json"], "--name, --disabled"),
         (["groups", "edit", "x"], "--name, --weight, --audit"),
         (["roles", "edit", "student"], "--weight, --permission"),
@@ -77,10 +77,10 @@ def test_users_and_groups_are_managed_by_name(run: Run) -> None:
     ],
 )
 def test_an_edit_without_a_change_is_wrong_use(
-    arguments: list[str], flags: str, capsys: pytest.CaptureFixture[str]
+    arguments: list[str], flags: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as ended:
-        main(arguments)
+        main([*arguments, "--data-directory", str(tmp_path)])
     assert ended.value.code == 2
     problem = capsys.readouterr().err
     assert problem.startswith("error: nothing to change\nhint: add one or more of ")
