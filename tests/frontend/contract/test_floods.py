@@ -143,7 +143,8 @@ async def test_guesses_of_passwords(town: Town, addresses: str) -> None:
     assert town.grown_mib(peak) < 3 * 64
     after = await town.counts()
     grown = {name: after[name] - before[name] for name in after if after[name] > before[name]}
-    assert grown.pop("admin_events") <= seen.total()
+    # strangers who were on their way at the end have no answer
+    assert grown.pop("admin_events") <= seen.total() + _FLOODING
     # the secret that signs what browsers keep; the others are of the caller beside
     assert grown.pop("secrets", 0) <= 1
     assert grown.pop("usage", 0) <= _CALLS

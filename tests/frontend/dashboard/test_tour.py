@@ -272,7 +272,7 @@ def test_what_is_said_when_the_gateway_refuses(browser: Browser, site: Site) -> 
         refused = {"error": {"message": said, "type": "server_error"}}
         page.route("**/admin/groups?*", lambda route: route.fulfill(status=503, json=refused))
         page.goto("/admin/pages/groups")
-        expect(page.get_by_role("alert")).to_contain_text(said)
+        expect(page.get_by_role("alert")).to_contain_text(said.capitalize())
         look(page)
 
 
