@@ -50,6 +50,10 @@ class Answer:
         return message | ({"tool_calls": self.calls} if self.calls else {})
 
 
+TEMPERATURE = 0.7
+"""Unless another one is set. At 1, the default of the APIs, small models often write nonsense."""
+
+
 @dataclass(slots=True)
 class Conversation:
     """Messages, the system prompt, parameters, tools and images that wait for a question."""
@@ -57,7 +61,7 @@ class Conversation:
     model: str
     system: str = ""
     messages: list[dict[str, Any]] = field(default_factory=list)
-    parameters: dict[str, Any] = field(default_factory=dict)
+    parameters: dict[str, Any] = field(default_factory=lambda: {"temperature": TEMPERATURE})
     tools: list[dict[str, Any]] = field(default_factory=list)
     images: list[str] = field(default_factory=list)
     remembers: bool = True

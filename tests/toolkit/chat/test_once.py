@@ -57,6 +57,17 @@ def test_json_has_usage_and_rates(run: Any) -> None:
 
 
 @pytest.mark.parametrize(
+    ("options", "sent"),
+    [([], 0.7), (["--set", "temperature=0.2"], 0.2), (["--set", "temperature=default"], None)],
+)
+def test_the_temperature_that_the_engine_gets(
+    run: Any, options: list[str], sent: float | None
+) -> None:
+    shown = json.loads(run("echo", *options, json.dumps({"echo": True})).stdout)
+    assert shown["sampling_parameters"].get("temperature") == sent
+
+
+@pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
         (("echo",), 2, "there is no prompt"),
