@@ -88,7 +88,7 @@ def test_choices_are_made_by_keyboard_and_kept_in_the_address(browser: Browser, 
         page.get_by_role("searchbox", name="User").fill("user-03")
         page.get_by_role("searchbox", name="User").press("Enter")
         shown(page, "2 requests, 0 failures, 400 prompt tokens")
-        page.get_by_label("Split by").focus()
+        page.get_by_role("combobox", name="Split by").focus()
         page.keyboard.type("key")
         expect(page.locator("#largest tbody tr")).to_contain_text(
             ["without a key: signed in", "key of user-03", "All"]
@@ -98,7 +98,7 @@ def test_choices_are_made_by_keyboard_and_kept_in_the_address(browser: Browser, 
         expect(rows.locator("tbody tr").last).to_contain_text("user-03")
         page.reload()
         shown(page, "2 requests")
-        expect(page.get_by_label("Split by")).to_have_value("key_id")
+        expect(page.get_by_role("combobox", name="Split by")).to_have_value("key_id")
         page.get_by_role("searchbox", name="User").fill("nobody-here")
         page.get_by_role("searchbox", name="User").press("Enter")
         expect(page.locator("#problem")).to_contain_text("do not include 'nobody-here'")
@@ -118,7 +118,7 @@ def test_rows_have_pages_that_begin_anew_with_each_choice(browser: Browser, site
         page.get_by_role("button", name="Next page").press("Enter")
         expect(page.get_by_role("button", name="Previous page")).to_be_visible()
         assert rows.locator("tbody tr").first.inner_text() != first
-        page.get_by_label("Interval").select_option("hour")
+        page.get_by_role("combobox", name="Interval").select_option("hour")
         expect(page.get_by_role("button", name="Previous page")).to_have_count(0)
         expect(rows.locator("tbody tr").first).to_contain_text(re.compile(r"\d\d-\d\d \d\d:00"))
 
