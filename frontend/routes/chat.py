@@ -42,9 +42,7 @@ class ChatRoutes:
 
 async def _answer(run: Run, call: ChatCall) -> bytes:
     # made when something came: until then another target of a canary may get the request
-    @cache
-    def answer() -> ChatAnswer:
-        return ChatAnswer(call, run.request.id, run.model.name, fingerprint(run.model))
+    answer = cache(lambda: ChatAnswer(call, run.request.id, run.model.name, fingerprint(run.model)))
 
     def add(group: list[Event]) -> None:
         for event in group:
@@ -55,9 +53,7 @@ async def _answer(run: Run, call: ChatCall) -> bytes:
 
 
 def _stream(run: Run, call: ChatCall) -> Pieces:
-    @cache
-    def chunks() -> ChatChunks:
-        return ChatChunks(call, run.request.id, run.model.name, fingerprint(run.model))
+    chunks = cache(lambda: ChatChunks(call, run.request.id, run.model.name, fingerprint(run.model)))
 
     return stream(
         run.generate(call.generation),

@@ -40,9 +40,9 @@ class CompletionRoutes:
 
 async def _answer(run: Run, call: CompletionCall) -> bytes:
     # made when something came: until then another target of a canary may get the request
-    @cache
-    def answer() -> CompletionAnswer:
-        return CompletionAnswer(call, run.request.id, run.model.name, fingerprint(run.model))
+    answer = cache(
+        lambda: CompletionAnswer(call, run.request.id, run.model.name, fingerprint(run.model))
+    )
 
     def add(arrival: Numbered) -> None:
         prompt, group = arrival
@@ -54,9 +54,9 @@ async def _answer(run: Run, call: CompletionCall) -> bytes:
 
 
 def _stream(run: Run, call: CompletionCall) -> Pieces:
-    @cache
-    def chunks() -> CompletionChunks:
-        return CompletionChunks(call, run.request.id, run.model.name, fingerprint(run.model))
+    chunks = cache(
+        lambda: CompletionChunks(call, run.request.id, run.model.name, fingerprint(run.model))
+    )
 
     return stream(
         run.generate_all(call.generations),

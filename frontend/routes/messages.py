@@ -64,9 +64,7 @@ async def _prepare(run: Run, call: MessagesCall) -> MessagesCall:
 
 async def _answer(run: Run, call: MessagesCall) -> bytes:
     # made when something came: until then another target of a canary may get the request
-    @cache
-    def answer() -> MessageAnswer:
-        return MessageAnswer(call, run.request.id, run.model)
+    answer = cache(lambda: MessageAnswer(call, run.request.id, run.model))
 
     def add(group: list[Event]) -> None:
         for event in group:
@@ -77,9 +75,7 @@ async def _answer(run: Run, call: MessagesCall) -> bytes:
 
 
 def _stream(run: Run, call: MessagesCall) -> Pieces:
-    @cache
-    def reply() -> MessageStream:
-        return MessageStream(call, run.request.id, run.model)
+    reply = cache(lambda: MessageStream(call, run.request.id, run.model))
 
     return stream(
         run.generate(call.generation),

@@ -42,10 +42,7 @@ class ResponsesRoutes:
                 call = await self._prepare(run, call)
 
                 # made when something came: until then another target of a canary may get it
-                @cache
-                def writer() -> ResponseWriter:
-                    return ResponseWriter(call, request.id, run.model.name)
-
+                writer = cache(lambda: ResponseWriter(call, request.id, run.model.name))
                 pieces = self._stream(run, call, writer)
                 if not call.stream:
                     # the whole answer is the state after all events, so there is one way to build

@@ -19,15 +19,7 @@ from frontend.domain.sampling import Sampling
 from frontend.domain.tools import Named, Tools
 from frontend.errors import BackendFailed
 from frontend.upstreams.protocol import Call
-from frontend.upstreams.remote import (
-    BROKEN,
-    UNREADABLE,
-    Remote,
-    failure,
-    make_model,
-    overflow,
-    unsupported,
-)
+from frontend.upstreams.remote import BROKEN, UNREADABLE, Remote, make_model, refusal, unsupported
 from frontend.upstreams.web import Refused
 
 _LIST_S = 5.0
@@ -82,8 +74,7 @@ class Anthropic(Remote):
                     read = map(reading.read, messages)
                     yield [event for event in read if event is not None]
         except Refused as refused:
-            error = overflow(refused, model, generation) or failure(refused, call.id)
-            raise error from None
+            raise refusal(refused, model, generation, call) from None
         except BROKEN:
             raise BackendFailed(UNREADABLE) from None
 

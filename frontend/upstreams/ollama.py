@@ -23,15 +23,7 @@ from frontend.domain.vectors import Embedding, Vectors
 from frontend.errors import BackendFailed
 from frontend.upstreams.counting import count_by_generating
 from frontend.upstreams.protocol import Call
-from frontend.upstreams.remote import (
-    BROKEN,
-    UNREADABLE,
-    Remote,
-    failure,
-    make_model,
-    overflow,
-    unsupported,
-)
+from frontend.upstreams.remote import BROKEN, UNREADABLE, Remote, make_model, refusal, unsupported
 from frontend.upstreams.web import Refused
 
 _LIST_S = 5.0
@@ -104,8 +96,7 @@ class Ollama(Remote):
                         events.append(event)
                     yield events
         except Refused as refused:
-            error = overflow(refused, model, generation) or failure(refused, call.id)
-            raise error from None
+            raise refusal(refused, model, generation, call) from None
         except BROKEN:
             raise BackendFailed(UNREADABLE) from None
 

@@ -208,13 +208,13 @@ def _failure(status: int, text: str, call_id: str) -> GatewayError:
     return BackendFailed(f"the model failed; request id {call_id}")
 
 
-def overflow(refused: Refused, model: Model, generation: Generation) -> ContextOverflow | None:
-    """The error for a prompt that is too long, if that is why a server refused a generation."""
+def refusal(refused: Refused, model: Model, generation: Generation, call: Call) -> GatewayError:
+    """The error for a refused generation: the prompt is too long, or as `failure` has it."""
     text = text_of(refused.body)
     error = refused.body.get("error") if isinstance(refused.body, dict) else None
     is_named = isinstance(error, dict) and error.get("code") == ContextOverflow.code
     if model.context_length is None or not (is_named or _TOO_LONG.search(text)):
-        return None
+        return failure(refused, call.id)
     return ContextOverflow(text, param=generation.param, limit=model.context_length)
 
 

@@ -177,13 +177,8 @@ class Web:
         A stream that is slower than the rest needs no timer: it is rested only after a part that
         came too early, and then as long as something comes within each rest.
         """
-        loop, ended, free_s, often, number = (
-            asyncio.get_running_loop(),
-            asyncio.Event(),
-            0.0,
-            False,
-            0,
-        )
+        loop, ended = asyncio.get_running_loop(), asyncio.Event()
+        free_s, often, number = 0.0, False, 0
         content.on_eof(ended.set)
         while True:
             part = b""

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from types import FrameType
 
 import grpc
@@ -136,18 +137,7 @@ class Supervisor:
         for log in (*logs.glob("*.log"), *logs.glob(f"{MODELS}/*.log")):
             log.unlink()
         make_private(logs / MODELS)
-        self._triton = TritonServer(
-            runtime,
-            TritonOptions(
-                repository,
-                logs / "triton.log",
-                options.triton_http_port,
-                placement=options.placement,
-                model_logs=logs / MODELS,
-                metrics_port=options.triton_metrics_port,
-                traces_url=options.triton_traces_url,
-            ),
-        )
+        self._triton = TritonServer(runtime, _triton_options(options, repository))
         record = Record.here(
             options.listening[1],
             self._triton.address,
@@ -338,3 +328,15 @@ class Supervisor:
 
 def _ask(triton: TritonServer) -> None:
     triton.is_live(_ANSWER_S)
+
+
+def _triton_options(options: ServeOptions, repository: Path) -> TritonOptions:
+    return TritonOptions(
+        repository,
+        options.logs / "triton.log",
+        options.triton_http_port,
+        placement=options.placement,
+        model_logs=options.logs / MODELS,
+        metrics_port=options.triton_metrics_port,
+        traces_url=options.triton_traces_url,
+    )

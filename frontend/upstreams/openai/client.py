@@ -21,7 +21,7 @@ from frontend.domain.generation import Conversation, Generation, Tokenized
 from frontend.domain.images import ImageRequest, ImageResult
 from frontend.domain.models import Model
 from frontend.domain.vectors import Embedding, Pairs, Scores, Vectors
-from frontend.errors import BackendFailed, GatewayError
+from frontend.errors import BackendFailed, ContextOverflow, GatewayError
 from frontend.upstreams.counting import count_by_generating
 from frontend.upstreams.openai.read import Reading
 from frontend.upstreams.openai.slots import find_slots
@@ -34,7 +34,7 @@ from frontend.upstreams.remote import (
     Remote,
     failure,
     make_model,
-    overflow,
+    refusal,
     unsupported,
 )
 from frontend.upstreams.web import Refused
@@ -248,11 +248,9 @@ def _chunk_of(line: bytes) -> dict[str, Any]:
 
 
 def _failure(refused: Refused, model: Model, generation: Generation, call: Call) -> GatewayError:
-    if (too_long := overflow(refused, model, generation)) is not None:
-        return too_long
-    made, error = failure(refused, call.id), None
-    if isinstance(refused.body, dict):
-        error = refused.body.get("error")
-    if isinstance(error, dict) and isinstance(error.get("param"), str) and made.status == 400:
+    made = refusal(refused, model, generation, call)
+    error = refused.body.get("error") if isinstance(refused.body, dict) else None
+    is_plain = made.status == 400 and not isinstance(made, ContextOverflow)
+    if is_plain and isinstance(error, dict) and isinstance(error.get("param"), str):
         made.param = error["param"]
     return made
