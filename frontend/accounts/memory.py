@@ -26,7 +26,7 @@ every process must know of a change."""
 _AGEING_US = RULES_US // 2
 """From this age on, a transaction that is made anyway reads them again."""
 _COUNT_US = RULES_US // 4
-"""The same for the number of gateways, without which nothing is granted from memory."""
+"""The same for the number of gateways, which grants from memory need most."""
 
 
 @dataclass(frozen=True, slots=True)
