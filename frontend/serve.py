@@ -48,7 +48,7 @@ from frontend.telemetry.logs.lines import Format
 from frontend.telemetry.logs.sink import Sink
 from frontend.telemetry.logs.start import log_unhandled, logging_to
 from frontend.telemetry.watchdog import Watchdog
-from frontend.upstreams.registry import find_cycle
+from frontend.upstreams.names import find_cycle
 
 _END_S = 4.0  # for what follows the drain
 _log = logging.getLogger(__name__)
