@@ -65,6 +65,6 @@ def forbidden(model: str, held: list[Member], need: Need) -> Forbidden:
 
 
 def with_context(held: list[tuple[Member, Model]], tokens: int) -> list[tuple[Member, Model]]:
-    """Those whose context has room for so many tokens, or whose context nobody knows."""
+    """Those whose context has room for this many tokens, or whose context nobody knows."""
     lengths = ((pair, pair[1].context_length) for pair in held)
     return [pair for pair, length in lengths if length is None or length >= tokens]
