@@ -115,7 +115,7 @@ def test_what_an_openai_server_says_is_a_call_stays_one(odd: Gateway, stream: bo
         assert call.type == "function"
         assert (call.id, call.function.name) == ("call_1", "weather")
         assert (call.function.arguments, choice.finish_reason) == ('["Ulm"]', "tool_calls")
-        # whoever ran it says so, and gets the next answer
+        # the client that ran it says so, and gets the next answer
         result: Any = {"role": "tool", "tool_call_id": call.id, "content": "no city"}
         said: Any = choice.message.model_dump(exclude_none=True, exclude={"parsed"})
         said["tool_calls"][0]["function"].pop("parsed_arguments", None)
