@@ -61,6 +61,8 @@ class Reserve:
     part: str = ""
     """The id of the reservation, if there is one."""
     rates: Rates | None = None
+    credits: int = 0
+    """The most that it may take of its payer's, until its transaction has ended."""
 
     @property
     def is_first(self) -> bool:
@@ -118,7 +120,7 @@ class _Work:
             # a hold without a reservation does not have a row whose removal shows who charged it
             known = existing(self._books, [hold.row.request_id for hold in batch.settles])
         # before the locks: the rules say which counters are needed
-        self._read_rules(batch.reserves)
+        self._read_rules(batch)
         self.settle(batch.settles, taken, batch.reserves, known)
         # after the settles, so that what these have freed can be reserved
         for one in batch.reserves:
@@ -212,19 +214,19 @@ class _Work:
         if payers:
             self._purses.open(payers, granted)
 
-    def _read_rules(self, reserves: Sequence[Reserve]) -> None:
+    def _read_rules(self, batch: Batch) -> None:
         memory, now_us = self._memory, self._now_us
-        stale = {
-            one.hold.row.owner
-            for one in reserves
-            if memory.rules_for(one.hold.row.owner, now_us) is None
-        }
+        asking = {one.hold.row.owner for one in batch.reserves}
+        stale = {owner for owner in asking if memory.rules_for(owner, now_us) is None}
+        # the next request of a caller who keeps asking then finds them
+        active = asking | {hold.row.owner for hold in batch.settles}
+        stale |= {owner for owner in active if memory.is_ageing(owner, now_us)}
         if not stale:
             return
         # then of the whole batch, since each of them is looked up below
         if len(memory.rules) > MANY:
             memory.rules.clear()
-            stale = {one.hold.row.owner for one in reserves}
+            stale = asking
         read_rules(self._books, memory, stale, now_us)
 
     def _rules(self, one: Reserve) -> Rules:

@@ -23,6 +23,10 @@ LEASE_US = 45 * SECOND_US
 RULES_US = 700_000
 """How long rules and prices are used before they are read again: below the second within which
 every process must know of a change."""
+_AGEING_US = RULES_US // 2
+"""From this age on, a transaction that is made anyway reads them again."""
+_COUNT_US = RULES_US // 4
+"""The same for the number of gateways, which grants from memory need most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +84,11 @@ class Memory:
         read_us, rules = self.rules.get(owner, (-(10**18), None))
         return rules if now_us - read_us < RULES_US else None
 
+    def is_ageing(self, owner: Owner, now_us: int) -> bool:
+        """Whether the caller's rules can still be used, but not for long."""
+        read_us, _ = self.rules.get(owner, (-(10**18), None))
+        return _AGEING_US <= now_us - read_us < RULES_US
+
 
 def read_rules(books: Books, memory: Memory, owners: Iterable[Owner], now_us: int) -> None:
     """Reads the rules of callers into the memory."""
@@ -94,7 +103,7 @@ def read_rules(books: Books, memory: Memory, owners: Iterable[Owner], now_us: in
 
 def read_prices(books: Books, memory: Memory, now_us: int) -> None:
     """Reads the price table into the memory, if it is time to."""
-    if memory.has_prices(now_us):
+    if now_us - memory.prices_read_us < _AGEING_US:
         return
     memory.prices = [
         Price(
@@ -170,7 +179,7 @@ def read_gateways(books: Books, memory: Memory, now_us: int) -> None:
     if memory.lease_until_us < now_us:
         memory.lease_until_us = now_us + LEASE_US
         memory.gateways = books.renew_gateway(memory.gateway_id, now_us, memory.lease_until_us)
-    elif now_us - memory.gateways_read_us >= RULES_US:
+    elif now_us - memory.gateways_read_us >= _COUNT_US:
         memory.gateways = books.count_gateways(now_us)
     else:
         return

@@ -1,9 +1,9 @@
 """Grants requests from memory if they are certain to fit; the next transaction writes them.
 
 Only a single gateway does so, because its counters are then complete. Grants that are not written
-yet count as used, and a limit that a running transaction decides about is left to it. The number of
-gateways must have been read very recently, and a new gateway waits as long before it serves.
-Everything else waits for its transaction.
+yet count as used, and so does the most that requests may take for which a transaction decides. The
+number of gateways must have been read very recently, and a new gateway waits as long before it
+serves. Everything else waits for its transaction.
 """
 
 from collections import Counter as Sums
@@ -11,15 +11,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from frontend.accounts.batch import Reserve
 from frontend.accounts.holds import Hold
 from frontend.accounts.limits import Key, Limit, Measure, left
 from frontend.accounts.memory import Memory, Payer, rates_of
 from frontend.accounts.prices import price_of
 from frontend.accounts.quotas import Grant, Holds, Need
 from frontend.accounts.rules import scopes_of
-from frontend.domain.metering import Owner, Rate, Rates
+from frontend.domain.metering import Rate, Rates
 
 _MARGIN = 8
+_UNKNOWN = 2**62  # credits: more than anybody has
 _Name = TypeVar("_Name")
 
 
@@ -31,8 +33,10 @@ class Quick:
     _taken: Sums[Key] = field(default_factory=Sums)
     _promised: Sums[Payer] = field(default_factory=Sums)
     """Credits."""
-    _undecided: Sums[str] = field(default_factory=Sums)
-    """By subject: requests whose transaction has not ended."""
+    _tokens: Sums[str] = field(default_factory=Sums)
+    """By subject: the most that requests may take whose transaction has not ended."""
+    _requests: Sums[str] = field(default_factory=Sums)
+    _credits: Sums[str] = field(default_factory=Sums)
 
     def grant(self, hold: Hold, need: Need, now_us: int) -> Grant | None:
         """Grants a request; None if it is not certain to fit."""
@@ -56,15 +60,21 @@ class Quick:
         self.take(hold, holds)
         return Grant(holds, need.output)
 
-    def waits(self, owner: Owner) -> None:
-        """Notes that a transaction will decide for a caller."""
-        for _, subject in scopes_of(owner):
-            self._undecided[subject] += 1
+    def waits(self, one: Reserve, now_us: int) -> None:
+        """Notes that a transaction will decide about a request."""
+        one.credits = self._most_credits(one, now_us)
+        # of every subject: which of them has limits may change until then
+        for _, subject in scopes_of(one.hold.row.owner):
+            self._tokens[subject] += one.need.prompt + one.need.output
+            self._requests[subject] += one.need.requests
+            self._credits[subject] += one.credits
 
-    def decided(self, owner: Owner) -> None:
-        """Notes that the cached counters include the transaction's grants."""
-        for _, subject in scopes_of(owner):
-            _subtract(self._undecided, subject, 1)
+    def decided(self, one: Reserve) -> None:
+        """Notes that the cached counters include what the transaction has granted."""
+        for _, subject in scopes_of(one.hold.row.owner):
+            _subtract(self._tokens, subject, one.need.prompt + one.need.output)
+            _subtract(self._requests, subject, one.need.requests)
+            _subtract(self._credits, subject, one.credits)
 
     def take(self, hold: Hold, holds: Holds) -> None:
         """Counts a grant that is not written, as the request's next reservation."""
@@ -122,23 +132,32 @@ class Quick:
         """Credits of a request; None: only a transaction knows whether its payer has them."""
         memory, row = self.memory, hold.row
         purse = memory.purse_for(payer, now_us)
-        if purse is None or not memory.has_prices(now_us) or payer[1] in self._undecided:
+        if purse is None or not memory.has_prices(now_us):
             return None
         if not purse.pays:
             return 0
         cost = price_of(memory.prices, row.model, row.upstream, now_us).credits
         # an administrator may take credits back before this is written
-        fits = purse.available - self._promised[payer] >= _MARGIN * cost
+        fits = purse.available - self._promised[payer] - self._credits[payer[1]] >= _MARGIN * cost
         return cost if fits else None
+
+    def _most_credits(self, one: Reserve, now_us: int) -> int:
+        if not one.need.requests:
+            return 0
+        row, memory = one.hold.row, self.memory
+        if not memory.has_prices(now_us):
+            return _UNKNOWN
+        return price_of(memory.prices, row.model, row.upstream, now_us).credits
 
     def _fits(self, limit: Limit, amount: int, now_us: int) -> bool:
         counter = self.memory.counters.get(limit.key)
-        # what a transaction grants just now is not in the counter yet
-        if counter is None or limit.subject in self._undecided:
+        if counter is None:
             return False
+        # what a transaction grants just now is not in the counter yet
+        asked = (self._tokens if _is_tokens(limit) else self._requests)[limit.subject]
         # a prompt's bytes are a poor bound, so it is counted where little is left
         margin = _MARGIN if _is_tokens(limit) else 1
-        return left(limit, counter, now_us) - self._taken[limit.key] >= margin * amount
+        return left(limit, counter, now_us) - self._taken[limit.key] - asked >= margin * amount
 
 
 def _subtract(sums: Sums[_Name], name: _Name, amount: int) -> None:

@@ -72,7 +72,7 @@ class Writer:
         """Reserves in the next transaction, and waits for it. Raises StoreUnavailable."""
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._reserves.append((one, done))
-        self.quick.waits(one.hold.row.owner)
+        self.quick.waits(one, self.clock())
         self._wake.set()
         try:
             await done
@@ -80,7 +80,7 @@ class Writer:
             # what a transaction is just reserving is given back after it
             if (one, done) in self._reserves:
                 self._reserves.remove((one, done))
-                self.quick.decided(one.hold.row.owner)
+                self.quick.decided(one)
             raise
 
     def add_granted(self, one: Reserve) -> bool:
@@ -229,7 +229,7 @@ class Writer:
             if one.granted is not None:
                 self.quick.written(one.hold, one.part)
                 continue
-            self.quick.decided(one.hold.row.owner)
+            self.quick.decided(one)
             if isinstance(one.answer, Grant) and one.part:
                 one.hold.parts[one.part] = one.answer.holds
             assert done is not None
@@ -260,7 +260,7 @@ class Writer:
         for one, done in reserves:
             if done is None:
                 continue
-            self.quick.decided(one.hold.row.owner)
+            self.quick.decided(one)
             if one.part and isinstance(one.answer, Grant):
                 self._settles.append(_given_back(one, one.answer))
             if not done.done():

@@ -144,13 +144,24 @@ class Writer:
             await asyncio.sleep(_DELAY_S)
             self._wake.clear()
             try:
-                await self.flush()
+                await self._write_waiting()
             except StoreUnavailable as error:
                 _log.warning(
                     "%d audit records are waiting to be written: %s", self.backlog, error.reason
                 )
                 await asyncio.sleep(_RETRY_S)
                 self._wake.set()
+
+    async def _write_waiting(self) -> None:
+        """What waits now. What arrives meanwhile is written after the next pause, unless there is
+        much of it: under load it would otherwise be one transaction for each few records."""
+        async with self._turn:
+            is_due = bool(self._queue)
+            while self._writing or is_due:
+                await self._commit()
+                is_due = len(self._queue) >= (1 if self._isolates else _BATCH)
+        if self._queue:
+            self._wake.set()
 
     async def _commit(self) -> None:
         """One transaction. What fails stays in `_writing` for the next attempt."""

@@ -22,6 +22,7 @@ from tests.support.ledgers import (
     hold_of,
     ledger_of,
     reserve,
+    subscribe,
     used,
     wait_until,
 )
@@ -133,7 +134,7 @@ async def granted(ledger: Ledger, times: int, prompt: int, output: int) -> list[
     return holds
 
 
-async def test_nothing_is_granted_from_memory_while_a_transaction_decides(
+async def test_nothing_is_granted_twice_while_a_transaction_decides(
     database: Database,
 ) -> None:
     await add_quota(database, "tokens", "month", 1000)
@@ -152,6 +153,54 @@ async def test_nothing_is_granted_from_memory_while_a_transaction_decides(
             await reserve(ledger, 10, 30)
         await drained(ledger)
     assert (await counted(database))[MONTH] == (1000, 0)
+    await check_books(database)
+
+
+@pytest.mark.parametrize("pays", [False, True])
+async def test_a_transaction_for_one_request_does_not_make_others_wait(
+    database: Database, *, pays: bool
+) -> None:
+    """Otherwise all requests of a group under load wait: one of them is always in a transaction."""
+    if pays:
+        await subscribe(database, "developer")
+    await add_quota(database, "tokens", "month", 10_000)
+    await add_quota(database, "concurrency", "none", 20)
+    async with ledger_of(database) as ledger:
+        ledger.settle(used(await reserve(ledger), 0))  # what is left is known now
+        await drained(ledger)
+        ledger._writer.store = store = Away(database)
+        store.answers.clear()
+        large = asyncio.create_task(reserve(ledger, 100, 1200))
+        await asyncio.sleep(0)
+        assert not large.done()
+        holds = await granted(ledger, 30, 10, 30)
+        store.answers.set()
+        # one place is for the request that waits
+        assert len(holds) == 19
+        for hold in [*holds, await large]:
+            ledger.settle(used(hold, 10, 20))
+        await drained(ledger)
+        # nothing counts as asked for any more
+        holds = await granted(ledger, 30, 10, 30)
+        assert len(holds) == 20
+        for hold in holds:
+            ledger.settle(hold)
+    assert (await counted(database))[MONTH] == (600, 0)
+    await check_books(database)
+
+
+async def test_who_keeps_asking_never_waits_for_rules(database: Database) -> None:
+    """The transaction that charges one request reads what the next one needs."""
+    clock = SetClock()
+    await subscribe(database, "developer")
+    await add_quota(database, "tokens", "month", 10**6)
+    async with ledger_of(database, clock) as ledger:
+        ledger.settle(used(await reserve(ledger), 0))
+        for _ in range(6):
+            await drained(ledger)
+            clock.now_us += 400_000
+            [hold] = await granted(ledger, 1, 10, 20)
+            ledger.settle(used(hold, 10, 20))
     await check_books(database)
 
 

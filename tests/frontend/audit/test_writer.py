@@ -1,5 +1,6 @@
 """The writer's queue, its bounds, what survives an outage, and the purge with its proof."""
 
+import asyncio
 import hashlib
 from dataclasses import replace
 from pathlib import Path
@@ -99,6 +100,51 @@ async def test_one_bad_record_does_not_take_others_with_it(
     found = await writer.store.search(AuditFilter(0, EVER), None, 9)
     assert [one.prompt_tokens for one in found] == [3, 1]
     assert lost == [1]
+
+
+class Slow(AuditStore):
+    """Notes how many records each transaction has; during each, another request ends."""
+
+    writer: Writer
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
+        self.sizes: list[int] = []
+
+    async def add(self, entries: Any) -> None:
+        self.sizes.append(len(entries))
+        if sum(self.sizes) < 20:
+            for number in range(4):
+                self.writer.add(Pending(record(10 * len(self.sizes) + number)))
+        await super().add(entries)
+
+
+async def test_what_arrives_during_a_transaction_is_written_after_a_pause(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses = []
+
+    async def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        await sleep(0)
+
+    sleep = asyncio.sleep
+    monkeypatch.setattr("frontend.audit.writer.asyncio.sleep", pause)
+    store = Slow(database)
+    store.writer = writer = made(store, tmp_path, [], records=100)
+    writer.add(Pending(record(1)))
+    async with writer.running():
+        while writer.backlog or sum(store.sizes) < 21:
+            await sleep(0.005)
+        assert store.sizes == [1, 4, 4, 4, 4, 4]
+        assert len(pauses) == len(store.sizes)
+        monkeypatch.setattr("frontend.audit.writer._BATCH", 2)
+        for number in range(5):
+            writer.add(Pending(record(100 + number)))
+        while writer.backlog:
+            await sleep(0.005)
+    assert store.sizes[6:] == [2, 2, 1]
+    assert len(pauses) in (7, 8)  # full batches follow each other
 
 
 async def test_a_purge_proves_what_it_removed(database: Database, tmp_path: Path) -> None:
