@@ -6,7 +6,6 @@ a time.
 """
 
 import fcntl
-import hashlib
 import http.client
 import re
 import socket
@@ -22,7 +21,9 @@ from typing import IO, Any
 import toolkit
 from toolkit.addresses import OPENER, check_url, shown
 from toolkit.atomic import FULL, is_current
+from toolkit.checksum import file_git_sha1, file_sha256
 from toolkit.errors import SourceError
+from toolkit.file_version import FileVersion
 from toolkit.parallel import in_parallel
 from toolkit.progress import Step
 
@@ -76,7 +77,7 @@ class _Transfer:
         self._step = step
         self._stop = stop
         self._part = place.with_name(f".{place.name}.part")
-        self._version = _Version(place.with_name(f".{place.name}.version"))
+        self._version = FileVersion(place.with_name(f".{place.name}.version"))
 
     def run(self) -> None:
         self._place.parent.mkdir(parents=True, exist_ok=True)
@@ -211,7 +212,7 @@ class _Transfer:
         for kind, expected in (("SHA-256", self._remote.sha256), ("git", self._remote.git_sha1)):
             if expected is None:
                 continue
-            actual = _sha256(self._part) if kind == "SHA-256" else _git_sha1(self._part)
+            actual = file_sha256(self._part) if kind == "SHA-256" else file_git_sha1(self._part)
             if actual != expected.lower():
                 # if it stayed, every later run would resume it and fail
                 self._part.unlink()
@@ -221,42 +222,6 @@ class _Transfer:
                     hint="the download was removed; run the command again, and if the digest "
                     "differs again, do not trust the source or the network",
                 )
-
-
-class _Version:
-    """What the server calls the version that a part is from, kept in a file beside the part.
-
-    Weak ETags do not count: they may stay the same while bytes change (RFC 9110, 13.1.5).
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    @property
-    def known(self) -> str | None:
-        try:
-            return self._path.read_text()
-        except FileNotFoundError:
-            return None
-
-    def keep(self, answer: Any) -> None:
-        if version := _validator(answer):
-            self._path.write_text(version)
-        else:
-            self.forget()
-
-    def matches(self, answer: Any) -> bool:
-        return self.known is not None and self.known == _validator(answer)
-
-    def forget(self) -> None:
-        self._path.unlink(missing_ok=True)
-
-
-def _validator(answer: Any) -> str | None:
-    etag = answer.headers.get("ETag")
-    strong = etag if etag and not etag.startswith("W/") else None
-    version: str | None = strong or answer.headers.get("Last-Modified")
-    return version
 
 
 def _total(answer: Any, have: int) -> int | None:
@@ -296,20 +261,6 @@ def _refusal(url: str, error: BaseException) -> SourceError:
         hint="check the address and the network; the downloaded part is kept: run the command "
         "again to resume",
     )
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _git_sha1(path: Path) -> str:
-    """The name of a file's content in git: SHA-1 over a header and the bytes."""
-    digest = hashlib.sha1(f"blob {path.stat().st_size}\0".encode(), usedforsecurity=False)
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def remote_bytes(remote: Remote) -> int | None:

@@ -4,7 +4,6 @@ A kept wheel is complete: it is downloaded beside its place and renamed. Nothing
 """
 
 import base64
-import hashlib
 import json
 import re
 import shutil
@@ -16,6 +15,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 from toolkit.addresses import check_url
 from toolkit.atomic import lock_of, locked
+from toolkit.checksum import file_sha256
 from toolkit.download import Remote, download_all, remote_bytes
 from toolkit.errors import SourceError
 from toolkit.home import home
@@ -47,7 +47,7 @@ def fetch_wheel(
             if not (kept := sorted(folder.glob("*.whl"))):
                 _download(requirement, folder, progress)
                 kept = sorted(folder.glob("*.whl"))
-    if sha256 is not None and (actual := _sha256(kept[0])) != sha256:
+    if sha256 is not None and (actual := file_sha256(kept[0])) != sha256:
         # if it stayed, later runs without a digest would use it
         kept[0].unlink()
         raise SourceError(
@@ -167,8 +167,3 @@ def run_pip(arguments: list[str], *, python: str = sys.executable, step: Step) -
             f"pip {arguments[0]} failed:\n  " + "\n  ".join(tail),
             hint="check the network, and pip's index settings with `pip config list`",
         )
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

