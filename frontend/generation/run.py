@@ -57,6 +57,8 @@ class Run:
     """Whether a budget has less left than an answer may take."""
     fell_back: bool = False
     """Whether another model got the request after the canary's target had failed."""
+    has_odd_call: bool = False
+    """Whether a tool call of the answer cannot be said in every dialect."""
     _has_parts: bool = False
 
     @property
