@@ -54,7 +54,7 @@ class Rollout:
             try:
                 await self.canaries.withdraw(one.canary, one.target, one.reason)
             except (StoreUnavailable, TimeoutError, Conflict) as error:
-                _log.error("that %s was withdrawn is not stored yet: %s", one.target, error)
+                _log.error("the withdrawal of %s is not stored yet: %s", one.target, error)
                 await asyncio.sleep(_AGAIN_S)
             else:
                 return

@@ -25,7 +25,8 @@ from frontend.generation.policy import check_generation, require_capability
 from frontend.generation.shares import Rule
 from frontend.generation.texts import MOVED, Texts
 from frontend.upstreams.fanout import Numbered, fan_out
-from frontend.upstreams.placement import Need, Place
+from frontend.upstreams.need import Need
+from frontend.upstreams.placement import Place
 
 if TYPE_CHECKING:
     from frontend.generation.path import Path

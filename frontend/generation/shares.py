@@ -19,8 +19,9 @@ from frontend.domain.identity import ANONYMOUS
 from frontend.domain.models import Model
 from frontend.domain.request import Request
 from frontend.telemetry.runs import Runs
-from frontend.upstreams.placement import Need, Places
-from frontend.upstreams.registry import spellings
+from frontend.upstreams.names import spellings
+from frontend.upstreams.need import Need
+from frontend.upstreams.placement import Places
 
 RECENT_S = 600.0
 _MOST_SEEN = 500

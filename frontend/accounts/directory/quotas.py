@@ -98,12 +98,15 @@ class Quotas:
             return await allowances.QUOTAS.page(rows, range_, **filters)
 
     async def get(self, quota_id: str) -> Quota:
-        """Raises NotFound."""
+        """The quota of an id. Raises NotFound if there is none."""
         async with self.changes.database.connect() as rows:
             return await _quota(rows, quota_id)
 
     async def create(self, actor: Actor, quota: NewQuota) -> Quota:
-        """Raises InvalidRequest, Conflict."""
+        """Creates a quota.
+
+        Raises InvalidRequest that names the field, Conflict if there is one for the same usage.
+        """
         async with self.changes.begin(actor, "quotas.create") as change:
             if change.kept is None:
                 added = await add_quota(change, quota, actor)
@@ -143,7 +146,7 @@ class Quotas:
         return quota
 
     async def delete(self, actor: Actor, quota_id: str) -> None:
-        """Raises NotFound."""
+        """Deletes a quota. Raises NotFound if there is none."""
         async with self.changes.begin(actor, "quotas.delete") as change:
             quota = await _quota(change.connection, quota_id)
             await allowances.remove(change.connection, tables.quotas, quota_id)
@@ -237,7 +240,7 @@ class QuotaRequests:
             return await self._decide(change, actor, asked, "approved", **granted)
 
     async def refuse(self, actor: Actor, request_id: str, note: str) -> QuotaRequest:
-        """Raises NotFound, Conflict."""
+        """Refuses a request. Raises NotFound if there is none, Conflict if it was decided."""
         check_text("note", note, MAX_REASON)
         async with self.changes.begin(actor, "quota_requests.refuse") as change:
             if change.kept is not None:

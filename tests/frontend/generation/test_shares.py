@@ -17,7 +17,7 @@ from frontend.generation.shares import Withdrawal
 from frontend.scheduling.policy import FairShare
 from frontend.scheduling.queue import Queue
 from frontend.upstreams.health import FAILURES
-from frontend.upstreams.placement import NOTHING, Need
+from frontend.upstreams.need import NOTHING, Need
 from tests.support.events import MODEL, event, no_images, structures
 from tests.support.upstream import ScriptedUpstream, fleet_of, request
 
