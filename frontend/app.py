@@ -103,6 +103,7 @@ def _lifespan(path: Path, parts: Parts) -> ASGIApp:
         async with (
             path.fleet.polling(),
             parts.roster.following(),
+            parts.rollout.reporting(),
             path.structures.working(),
             parts.access.callers.watching(),
             ledger,

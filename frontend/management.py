@@ -19,7 +19,7 @@ from frontend.domain.models import Version
 from frontend.errors import GatewayError, ModelNotFound, NotFound, NotSupported, StoreUnavailable
 from frontend.upstreams.fleet import Fleet
 from frontend.upstreams.member import Member
-from frontend.upstreams.registry import spellings
+from frontend.upstreams.names import spellings
 from frontend.upstreams.residency import LOADING, UNLOADING
 
 _SEPARATORS = "._"

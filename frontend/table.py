@@ -374,6 +374,7 @@ def _quotas(to: AdminHandlers) -> list[Route]:
         Route("GET", "/me/quotas", OPENAI, SELF, to.usage.limits),
         Route("GET", "/me/quota-requests", OPENAI, SELF, to.quota_requests.page_own),
         Route("POST", "/me/quota-requests", OPENAI, SELF, to.quota_requests.file),
+        Route("POST", "/me/quota-requests/{id}/seen", OPENAI, SELF, to.quota_requests.see),
     ]
 
 

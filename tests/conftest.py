@@ -18,7 +18,7 @@ from tests.support.processes import PATIENCE_S
 from tests.support.repository import echo_repository as write_echo_repository
 from toolkit.runtime.environments import link_environments
 
-if "PYTEST_XDIST_WORKER" in os.environ:  # two workers' threads on two cores wait for each other
+if "PYTEST_XDIST_WORKER" in os.environ:  # the workers' threads on two cores wait for each other
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 # timings never decide a test, and every run draws the same examples; `make fuzz` draws new ones
 _CALM = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
@@ -88,6 +88,11 @@ def echo_repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def echo_triton(
     echo_repository: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[EchoTriton]:
-    """One server for the whole run. A test that kills it must start it again."""
+    """One server for the whole run. A test that kills it must start it again.
+
+    It ends by force: after tests that kill gateways Triton may wait 30 s for requests that are
+    gone, at the end of each worker. `tests/toolkit/serve/test_triton.py` ends one in order.
+    """
     with running_echo(echo_repository, tmp_path_factory.mktemp("triton") / "triton.log") as triton:
         yield triton
+        triton.kill()

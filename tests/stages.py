@@ -1,4 +1,4 @@
-"""Which stage a test belongs to, how two workers share the stages, and the time of each at the end.
+"""Which stage a test belongs to, how workers share the stages, and the time of each at the end.
 
 Nobody marks a test. Where an engine runs is a matter of the folder. Of the others a test is `pure`
 when neither it nor any of its fixtures calls what starts a service or prepares an environment.
@@ -44,7 +44,7 @@ STAGES = ("engine", "images", "service", "pure")
 
 TOGETHER = ("tests/python_backends/", "tests/frontend/dashboard/")
 """Folders whose files share what is dear: weights and a Triton with all small models; a browser and
-a gateway with its users. On both workers they would be made twice."""
+a gateway with its users. On each worker they would be made again."""
 
 _STARTERS = (
     EchoTriton,

@@ -98,8 +98,9 @@ INTERFACES = {
             numbers=(CONTEXT_LENGTH,),
             decoupled=True,
             request={
-                "prompt": ("BYTES", '{"text": "ok"}'),
-                "sampling_parameters": ("BYTES", '{"max_tokens": 1, "temperature": 0}'),
+                # short enough for a context of 16 tokens
+                "prompt": ("BYTES", '{"text": "The capital of France is"}'),
+                "sampling_parameters": ("BYTES", '{"max_tokens": 8, "temperature": 0}'),
             },
         ),
         Interface(

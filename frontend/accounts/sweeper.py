@@ -64,9 +64,9 @@ class Sweeper:
             try:
                 await self.sweep(self.clock())
             except StoreUnavailable as error:
-                _log.warning("the ledger cannot be swept: %s", error.reason)
+                _log.warning("expired reservations cannot be released: %s", error.reason)
             except Exception:
-                _log.exception("the ledger cannot be swept")
+                _log.exception("expired reservations cannot be released")
             await asyncio.sleep(_SWEEP_S)
 
     async def sweep(self, now_us: int) -> None:

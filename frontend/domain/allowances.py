@@ -65,6 +65,7 @@ class QuotaRequest:
     decided_by: str | None = None
     decided_at_us: int | None = None
     expires_at_us: int | None = None
+    answer_seen_at_us: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,18 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
+class Result:
+    """How many requests a target got, and how many of them it failed. `revision_us`: when the
+    canary was changed that they belong to."""
+
+    canary_id: str
+    target: str
+    revision_us: int
+    requests: int
+    errors: int
+
+
+@dataclass(frozen=True, slots=True)
 class Canary:
     """What requests for `name` lead to. The first of the `targets` is the stable one, which is
     never withdrawn.

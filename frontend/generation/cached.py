@@ -122,8 +122,10 @@ class CachedWork:
         run.count.cached(usage, price)
 
     async def keep(self, slot: Slot, content: bytes) -> None:
-        """Keeps an answer, unless a budget has cut it or another model gave it."""
-        if not (self.run.was_lowered or self.run.fell_back):
+        """Keeps an answer, unless a budget has cut it, another model gave it, or another dialect
+        cannot say it."""
+        run = self.run
+        if not (run.was_lowered or run.fell_back or run.has_odd_call):
             await self.cache.put(slot, content)
 
     async def events(

@@ -16,16 +16,25 @@ _OPENING, _CLOSING = frozenset("{["), frozenset("}]")
 
 
 class CallBuffer:
-    """Events of one generation, in order, with complete calls only."""
+    """Events of one generation, in order, with complete calls only.
 
-    def __init__(self) -> None:
+    `as_said`: arguments of a call that was not cut may be any text.
+    """
+
+    def __init__(self, *, as_said: bool = False) -> None:
+        self._as_said = as_said
         self._calls: dict[int, _Calls] = {}
+
+    @property
+    def has_odd(self) -> bool:
+        """Whether a call was sent whose arguments are not a JSON object."""
+        return any(calls.odd for calls in self._calls.values())
 
     def complete(self, event: Event) -> Event:
         """The event with the calls that are complete by now, each in one delta."""
         if not event.tool_calls and not event.unread and event.index not in self._calls:
             return event
-        calls = self._calls.setdefault(event.index, _Calls())
+        calls = self._calls.setdefault(event.index, _Calls(self._as_said))
         whole: list[dict[str, Any]] = []
         for delta in event.tool_calls or ():
             whole += calls.take(delta)
@@ -50,8 +59,11 @@ def _ended_itself(event: Event) -> bool:
 class _Calls:
     """The calls of one completion: `count` were sent, one was `cut`: `unread` is its text."""
 
+    as_said: bool
     count: int = 0
     cut: bool = False
+    odd: bool = False
+    """Whether one was sent whose arguments are not a JSON object."""
     unread: str = ""
     _open: "_Call | None" = None
 
@@ -61,15 +73,23 @@ class _Calls:
             # the next one has begun, so this one was not cut
             whole += self.finish(natural=True)
             self._open = _Call(delta["index"])
+        if self.as_said and self._open.done and delta["arguments"].strip():
+            # more after a whole object: the client gets all that the server sent
+            self.odd = True
+            return [{"index": self.count - 1, "arguments": delta["arguments"]}]
         self._open.add(delta)
         return [*whole, *self._hand_out()] if self._open.is_closed else whole
 
     def finish(self, *, natural: bool) -> list[dict[str, Any]]:
         """Ends the open call. `natural`: it was not cut, so missing arguments are empty."""
         call, whole = self._open, list[dict[str, Any]]()
-        if call is not None and natural and call.name and not call.arguments.strip():
-            call.pieces = ["{}"]
-            whole = self._hand_out()
+        if call is not None and natural and call.name and not call.done:
+            if not call.arguments.strip():
+                call.pieces = ["{}"]
+            elif self.as_said and not call.is_whole:
+                self.odd = True
+                whole = [self._made(call)]
+            whole += self._hand_out()
         if self._open is not None and not self._open.done:
             self.cut = True
             self.unread += self._open.arguments
@@ -80,11 +100,14 @@ class _Calls:
         call = self._open
         if call is None or call.done or not call.is_whole:
             return []
+        return [self._made(call)]
+
+    def _made(self, call: "_Call") -> dict[str, Any]:
         call.done = True
         self.count += 1
         # numbered again: a call that was cut leaves a gap
         made = {"index": self.count - 1, "id": call.id, "name": call.name}
-        return [{**made, "arguments": call.arguments}]
+        return {**made, "arguments": call.arguments}
 
 
 @dataclass(slots=True)

@@ -30,7 +30,8 @@ from frontend.scheduling.queue import Queue
 from frontend.scheduling.shared import Exchange
 from frontend.telemetry.runs import Runs
 from frontend.upstreams.fleet import Fleet
-from frontend.upstreams.placement import NOTHING, Need, Place, Places
+from frontend.upstreams.need import NOTHING, Need
+from frontend.upstreams.placement import Place, Places
 from frontend.upstreams.protocol import Call
 
 CLIENT_GONE = 499

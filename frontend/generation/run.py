@@ -25,7 +25,8 @@ from frontend.generation.policy import check_generation, require_capability
 from frontend.generation.shares import Rule
 from frontend.generation.texts import MOVED, Texts
 from frontend.upstreams.fanout import Numbered, fan_out
-from frontend.upstreams.placement import Need, Place
+from frontend.upstreams.need import Need
+from frontend.upstreams.placement import Place
 
 if TYPE_CHECKING:
     from frontend.generation.path import Path
@@ -56,6 +57,8 @@ class Run:
     """Whether a budget has less left than an answer may take."""
     fell_back: bool = False
     """Whether another model got the request after the canary's target had failed."""
+    has_odd_call: bool = False
+    """Whether a tool call of the answer cannot be said in every dialect."""
     _has_parts: bool = False
 
     @property

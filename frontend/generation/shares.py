@@ -2,7 +2,8 @@
 
 The choice depends only on the user or the session: the same one gets the same model while the
 shares and the models stay as they are. What a model cannot serve goes to another one before shares
-count. It does not know where shares are stored; `withdraw` is called once for a model that failed.
+count. It does not know where shares are stored, nor how other gateways say what they saw;
+`withdraw` is called once for a model that failed.
 """
 
 import hashlib
@@ -13,13 +14,14 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from frontend.domain.canaries import Canary, Target
+from frontend.domain.canaries import Canary, Result, Target
 from frontend.domain.identity import ANONYMOUS
 from frontend.domain.models import Model
 from frontend.domain.request import Request
 from frontend.telemetry.runs import Runs
-from frontend.upstreams.placement import Need, Places
-from frontend.upstreams.registry import spellings
+from frontend.upstreams.names import spellings
+from frontend.upstreams.need import Need
+from frontend.upstreams.placement import Places
 
 RECENT_S = 600.0
 _MOST_SEEN = 500
@@ -76,6 +78,7 @@ class Shares:
     clock: Callable[[], float] = time.monotonic
     withdraw: Callable[[Withdrawal], None] = lambda _: None
     rules: dict[str, Rule] = field(default_factory=dict)
+    _others: dict[tuple[str, str, int], Result] = field(default_factory=dict)
 
     def follow(self, canaries: Iterable[Canary]) -> None:
         """From now on these are in force. What was counted of one that did not change stays."""
@@ -133,22 +136,51 @@ class Shares:
         self.runs.shared(name, target, failed=failed)
         if not failed or target in rule.withdrawn or target == rule.targets[0].model:
             return
-        if (reason := self._problem(rule, target)) is not None:
+        self._judge(rule, target, self._fails_often(rule, target) or self._broke(rule, target))
+
+    def results(self) -> list[Result]:
+        """What this gateway saw lately of every target."""
+        return [self._own(rule, one.model) for rule in self.rules.values() for one in rule.targets]
+
+    def learn(self, others: Iterable[Result]) -> None:
+        """What the other gateways saw lately. A target may fail too often by the sum."""
+        self._others = {(one.canary_id, one.target, one.revision_us): one for one in others}
+        for rule in self.rules.values():
+            for target in rule.targets[1:]:
+                if target.model not in rule.withdrawn:
+                    self._judge(rule, target.model, self._fails_often(rule, target.model))
+
+    def _judge(self, rule: Rule, target: str, reason: str | None) -> None:
+        if reason is not None:
             rule.withdrawn[target] = reason
-            _log.error("%s gets no more requests for %s: %s", target, name, reason)
+            _log.error("%s gets no more requests for %s: %s", target, rule.canary.name, reason)
             self.withdraw(Withdrawal(rule.canary, target, reason))
 
-    def _problem(self, rule: Rule, target: str) -> str | None:
+    def _own(self, rule: Rule, target: str) -> Result:
+        requests, errors, _ = rule.records[target].since(self.clock() - RECENT_S)
+        return Result(rule.canary.id, target, rule.canary.updated_at_us, requests, errors)
+
+    def _all(self, rule: Rule, target: str) -> tuple[int, int]:
+        """Requests and errors of a target at all gateways."""
+        own = self._own(rule, target)
+        other = self._others.get((own.canary_id, target, own.revision_us))
+        if other is None:
+            return own.requests, own.errors
+        return own.requests + other.requests, own.errors + other.errors
+
+    def _fails_often(self, rule: Rule, target: str) -> str | None:
         """Why a target is to get no more requests. What fails as often as the stable one does not
         fail because it is new."""
-        stable, canary = rule.targets[0].model, rule.canary
-        from_s = self.clock() - RECENT_S
-        requests, errors, _ = rule.records[target].since(from_s)
+        canary = rule.canary
+        requests, errors = self._all(rule, target)
         if requests >= canary.min_requests and 100 * errors > canary.max_error_percent * requests:
-            others, failed, _ = rule.records[stable].since(from_s)
+            others, failed = self._all(rule, rule.targets[0].model)
             if errors * others > 2 * failed * requests or not others:
                 return f"{errors} of its last {requests} requests failed"
-        if self.places.is_broken(target) and not self.places.is_broken(stable):
+        return None
+
+    def _broke(self, rule: Rule, target: str) -> str | None:
+        if self.places.is_broken(target) and not self.places.is_broken(rule.targets[0].model):
             return "its circuit breaker opened, because requests failed one after the other"
         return None
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from frontend.domain.events import Event, Events
 from frontend.domain.generation import Conversation, Generation
+from frontend.domain.request import Dialect
 from frontend.errors import BackendFailed, BackendUnavailable
 from frontend.generation.cached import NOT_FOUND, Found
 from frontend.generation.calls import CallBuffer
@@ -121,7 +122,10 @@ class Texts:
         self, place: Place, number: int, attempt: int, generation: Generation
     ) -> Events:
         """What one upstream sends, counted. Raises as `_infer` does."""
-        calls, unfinished, cover = CallBuffer(), generation.sampling.choices, self.run.cover
+        # the other dialects have arguments as objects
+        as_said = place.upstream.reads_calls and self.run.request.dialect is Dialect.OPENAI
+        calls, cover = CallBuffer(as_said=as_said), self.run.cover
+        unfinished = generation.sampling.choices
         counts = Counts(place.model, generation)
         self.run.start()
         self.run.served_by(place)
@@ -153,6 +157,7 @@ class Texts:
                 if counts.is_over:
                     break
         watch.stop()
+        self.run.has_odd_call |= calls.has_odd
         if unfinished > 0:
             raise BackendFailed("the model stopped before the end of its answer", code="incomplete")
 

@@ -60,7 +60,7 @@ class Uptime:
         try:
             await self.store.note(self.now_us(), ready=self.is_ready())
         except StoreUnavailable as error:
-            _log.warning("the minute is missing in the uptime: %s", error)
+            _log.warning("the uptime of this minute was not stored: %s", error)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

@@ -63,31 +63,10 @@ class Client:
     @contextlib.contextmanager
     def watched(self) -> Iterator[None]:
         """Cancels the block when the client goes away or stalls. Raises ClientGone then."""
-        task, loop = asyncio.current_task(), self._loop
-        timer: asyncio.TimerHandle | None = None
+        task = asyncio.current_task()
         assert task is not None
-
-        def end(reason: str) -> None:
-            self._gone = reason
-            # the handler's task, captured above: this runs in the watcher's, or in a timer
-            task.cancel()
-
-        async def watch() -> None:
-            while (await self._receive())["type"] != "http.disconnect":
-                pass
-            end("client_gone")
-
-        def check() -> None:
-            nonlocal timer
-            since_s = self._sending_since_s
-            if since_s is not None and loop.time() - since_s > self._timeout_s:
-                end("client_stalled")
-            else:
-                # half of it, so that a stall is noticed after 1 to 1.5 times the limit
-                timer = loop.call_later(self._timeout_s / 2, check)
-
-        check()
-        watcher = loop.create_task(watch())
+        watch = _Watch(self, task)
+        watch.start()
         try:
             yield
         except asyncio.CancelledError:
@@ -98,6 +77,51 @@ class Client:
             task.uncancel()
             raise ClientGone(self._gone) from None
         finally:
-            watcher.cancel()
-            if timer is not None:
-                timer.cancel()
+            watch.stop()
+
+
+class _Watch:
+    """Cancels the task of a client that goes away or stalls.
+
+    It refers to its timer, which refers to it, only while it runs: everything that belongs to a
+    request would otherwise stay in memory until the next collection of garbage.
+    """
+
+    __slots__ = ("_client", "_task", "_timer", "_watcher")
+
+    def __init__(self, client: Client, task: "asyncio.Task[Any]") -> None:
+        self._client, self._task = client, task
+        self._timer: asyncio.TimerHandle | None = None
+        self._watcher: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begins to watch."""
+        self._check()
+        self._watcher = self._client._loop.create_task(self._watch())
+
+    def stop(self) -> None:
+        """Ends the timer and the task of its own."""
+        if self._watcher is not None:
+            self._watcher.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._watcher = self._timer = None
+
+    def _end(self, reason: str) -> None:
+        self._client._gone = reason
+        # the handler's task: this runs in the watcher's, or in a timer
+        self._task.cancel()
+
+    async def _watch(self) -> None:
+        while (await self._client._receive())["type"] != "http.disconnect":
+            pass
+        self._end("client_gone")
+
+    def _check(self) -> None:
+        client = self._client
+        since_s, limit_s = client._sending_since_s, client._timeout_s
+        if since_s is not None and client._loop.time() - since_s > limit_s:
+            self._end("client_stalled")
+        else:
+            # half of it, so that a stall is noticed after 1 to 1.5 times the limit
+            self._timer = client._loop.call_later(limit_s / 2, self._check)

@@ -164,7 +164,7 @@ class BoundedHttp(HttpToolsProtocol):
             self._refuse(error)
 
     def _feed(self, data: bytes) -> None:
-        """Raises HttpParserError."""
+        """Parses received bytes. Raises HttpParserError for bytes that are not valid HTTP."""
         try:
             self.parser.feed_data(data)
         # `Upgrade: h2c` and websockets: RFC 9110 (section 7.8) lets a server ignore the header

@@ -83,6 +83,11 @@ class QuotaRequestRoutes:
         filed = await self.requests.file(actor, quota, body.reason)
         await self.desk.send(client, shown.show_quota_request(filed), 201)
 
+    async def see(self, request: Request, client: Client) -> None:
+        """POST /me/quota-requests/{id}/seen"""
+        seen = await self.requests.see(request.user, parameter(client))
+        await self.desk.send(client, shown.show_quota_request(seen))
+
     async def approve(self, request: Request, client: Client) -> None:
         """POST /admin/quota-requests/{id}/approve"""
         body, actor = await self.desk.read(request, client, shown.ApprovalBody)

@@ -21,7 +21,7 @@ from frontend.generation.shares import RECENT_S, Rule, Shares
 from frontend.http.client import Client
 from frontend.routes.accounts import Desk, parameter
 from frontend.store.records import Range
-from frontend.upstreams.placement import NOTHING
+from frontend.upstreams.need import NOTHING
 from frontend.upstreams.roster import Roster
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import orjson
 
+from frontend.accounts.waiting import Waiting
 from frontend.domain.request import Request
 from frontend.generation.path import Path
 from frontend.http.client import Client
@@ -28,6 +29,7 @@ class HealthRoutes:
     path: Path
     probe: Probe
     metrics: Metrics
+    waiting: Waiting
     started_s: float = field(default_factory=time.time)
 
     async def version(self, _: Request, client: Client) -> None:
@@ -84,6 +86,7 @@ class HealthRoutes:
                 "waiting": self.path.queue.waiting,
             },
             "backlog": self.metrics.watched("backlog"),
+            "pending_decisions": None if database.failure else await self.waiting.count(),
         }
         await client.respond(orjson.dumps(known))
 

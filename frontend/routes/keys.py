@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 
 from frontend.accounts.directory.keys import Keys, MadeKey, NewKey
+from frontend.accounts.directory.quotas import QuotaRequests
 from frontend.accounts.directory.users import Users
 from frontend.dialects.admin import bodies
+from frontend.dialects.admin.allowances import show_quota_request
 from frontend.dialects.admin.answers import (
     Shown,
     render_deleted,
@@ -80,6 +82,7 @@ class MeRoutes:
 
     desk: Desk
     users: Users
+    quota_requests: QuotaRequests
     proves_email: bool = False
 
     async def get(self, request: Request, client: Client) -> None:
@@ -89,7 +92,9 @@ class MeRoutes:
         rights = sorted(permission.value for permission in role.permissions)
         key = {"key_id": request.caller.key, "permissions": rights, "weight": role.weight}
         organisation = {"organisation_id": request.caller.organisation}
-        await self.desk.send(client, {**show_user(user), **organisation, **key})
+        unseen = [show_quota_request(one) for one in await self.quota_requests.unseen(user.id)]
+        answers = {"unseen_decisions": unseen}
+        await self.desk.send(client, {**show_user(user), **organisation, **key, **answers})
 
     async def edit(self, request: Request, client: Client) -> None:
         """PATCH /me"""

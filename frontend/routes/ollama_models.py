@@ -25,7 +25,7 @@ from frontend.http.client import Client
 from frontend.routes.replies import Pieces, send_ndjson
 from frontend.upstreams.fleet import Fleet
 from frontend.upstreams.member import Member
-from frontend.upstreams.registry import spellings
+from frontend.upstreams.names import spellings
 
 _AGAIN_S = 5.0  # a load takes a minute, and clients wait for a line
 

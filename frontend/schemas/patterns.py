@@ -38,7 +38,7 @@ class Pattern:
 
 
 def read_pattern(source: str) -> Pattern:
-    """Raises InvalidPattern."""
+    """Parses a regular expression. Raises InvalidPattern for one that is not valid."""
     reader = _Reader(source)
     text, size = reader.alternatives(0)
     if reader.at < len(source):

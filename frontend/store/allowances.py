@@ -1,6 +1,6 @@
 """Quotas, requests for more, plans, subscriptions, prices: their rows. Rules are in `accounts`."""
 
-from sqlalchemy import ColumnElement, Table, and_, delete, select, update
+from sqlalchemy import ColumnElement, Table, and_, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from frontend.domain.allowances import (
@@ -30,6 +30,38 @@ async def expire_requests(connection: AsyncConnection, now_us: int) -> None:
     """Ends requests, pending and approved ones, that have expired."""
     statement = update(tables.quota_requests).where(_due(now_us))
     await connection.execute(statement.values(status="expired"))
+
+
+async def count_pending(connection: AsyncConnection, now_us: int) -> int:
+    """Requests for more that wait for a decision."""
+    columns = tables.quota_requests.c
+    pending = columns.status == "pending", ~func.coalesce(columns.expires_at_us <= now_us, False)
+    query = select(func.count()).select_from(tables.quota_requests).where(*pending)
+    return int((await connection.execute(query)).scalar_one())
+
+
+async def unseen_answers(
+    connection: AsyncConnection, user_id: str, most: int
+) -> list[QuotaRequest]:
+    """A user's requests whose decision the user has not seen, the oldest first."""
+    columns = tables.quota_requests.c
+    unseen = columns.user_id == user_id, columns.answer_seen_at_us.is_(None)
+    query = select(columns.id).where(*unseen, columns.status.in_(("approved", "refused")))
+    ids = (await connection.execute(query.order_by(columns.id).limit(most))).scalars()
+    found = [await QUOTA_REQUESTS.find(connection, one) for one in ids]
+    return [one for one in found if one is not None]
+
+
+async def see_answer(
+    connection: AsyncConnection, user_id: str, request_id: str, now_us: int
+) -> bool:
+    """Notes that the user has seen the decision; whether the user has such a request."""
+    columns = tables.quota_requests.c
+    own = columns.id == request_id, columns.user_id == user_id
+    first = func.coalesce(columns.answer_seen_at_us, now_us)
+    statement = update(tables.quota_requests).where(*own, columns.decided_at_us.is_not(None))
+    found = await connection.execute(statement.values(answer_seen_at_us=first))
+    return found.rowcount == 1
 
 
 def is_over(request: QuotaRequest, now_us: int) -> bool:

@@ -32,7 +32,7 @@ async def turn(database: Database, name: str) -> AsyncIterator[None]:
     try:
         await held.__aenter__()
     except (StoreUnavailable, OSError) as error:
-        _log.warning("continuing without the turn of %s: %s", name, error)
+        _log.warning("continuing without the lock '%s': %s", name, error)
         yield
         return
     try:

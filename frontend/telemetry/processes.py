@@ -116,7 +116,7 @@ def _sum(files: Iterable[Path]) -> dict[str, float]:
             read = [*MmapedDict.read_all_values_from_file(str(file))]  # type: ignore[no-untyped-call]
         except (OSError, RuntimeError, ValueError, struct.error) as error:
             # it would make every answer of /metrics fail
-            _log.warning("%s cannot be read, what it counted is left out: %s", file, error)
+            _log.warning("%s cannot be read; its counts are not included: %s", file, error)
             continue
         for key, value, _, _ in read:
             values[key] += value

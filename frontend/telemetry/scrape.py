@@ -120,7 +120,7 @@ class Scraper:
 
 
 def _read(url: str, upstream: str, timeout_s: float) -> Page:
-    """Raises ScrapeFailed."""
+    """Reads a page of metrics. Raises ScrapeFailed if it cannot be read."""
     try:
         text = _get(url, timeout_s).decode()
     except (OSError, http.client.HTTPException, ValueError) as error:

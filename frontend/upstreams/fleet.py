@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 from frontend.domain.models import Model
 from frontend.errors import BackendUnavailable, GatewayError, ModelNotFound, NotFound
 from frontend.upstreams.member import Member
+from frontend.upstreams.names import Match, spellings
 from frontend.upstreams.probes import probing
-from frontend.upstreams.registry import Match, spellings
 
 _AWAY = "the model server is not available now; try again later"
 

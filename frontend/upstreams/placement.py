@@ -13,44 +13,19 @@ from collections.abc import AsyncIterator, Callable, Set
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
 
-from frontend.domain.generation import Generation
-from frontend.domain.labels import Rules, is_allowed, labels_of, show_rules
-from frontend.domain.models import Input, Model
+from frontend.domain.models import Model
 from frontend.domain.speed import Speed
 from frontend.domain.trace import Step
-from frontend.errors import BackendTimeout, BackendUnavailable, Forbidden, GatewayError
+from frontend.errors import BackendTimeout, BackendUnavailable, GatewayError
 from frontend.upstreams.balance import Candidate, Score, pick, score
 from frontend.upstreams.fleet import Fleet
 from frontend.upstreams.member import Member
+from frontend.upstreams.need import Need, forbidden, may_use, with_context
 from frontend.upstreams.prefixes import blocks_of
 from frontend.upstreams.protocol import Call, Upstream
 
 _KEPT = 1000
 """Decisions; as many as the scheduler keeps of its own."""
-
-
-@dataclass(frozen=True, slots=True)
-class Need:
-    """What a request needs of an upstream.
-
-    `group`: the id of the caller's group. `local`: its prompts must not leave the site. `rules`:
-    the labels that an upstream must have for it. `session`: what it belongs to; requests of one
-    session stay at one upstream if they can.
-    `tokens`: about how many its prompt and answer have. `operation`: what traces call it.
-    """
-
-    accepts: frozenset[Input] = frozenset()
-    generation: Generation | None = None
-    tokens: int = 0
-    group: str = ""
-    local: bool = False
-    operation: str = "load"
-    session: str = ""
-    rules: Rules = ()
-
-
-NOTHING = Need()
-"""Of a request that every upstream with the model can serve."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +98,7 @@ class Places:
         """Whether an upstream can serve the request now, by all hard constraints."""
         return any(
             one.takes_requests
-            and _may_use(one, need)
+            and may_use(one, need)
             and not one.is_open(model)
             and (capability is None or capability in own.capabilities)
             and need.accepts <= own.accepts
@@ -206,11 +181,11 @@ class Places:
     def _fitting(self, model: str, need: Need, tried: Set[str]) -> list[Member]:
         """The upstreams that could serve the request, by the hard constraints."""
         held = [(one, own) for one, own in self.fleet.holders(model) if one.name not in tried]
-        held = [(one, own) for one, own in held if one.takes_requests and _may_use(one, need)]
+        held = [(one, own) for one, own in held if one.takes_requests and may_use(one, need)]
         if len(held) > 1:
             # where none accepts it, the upstream itself refuses it with the reason
             held = [(one, own) for one, own in held if need.accepts <= own.accepts] or held
-            held = _with_context(held, need.tokens) or held
+            held = with_context(held, need.tokens) or held
             # it may be busy or stand still; nobody can say which
             held = [(one, own) for one, own in held if not one.registry.is_silent] or held
             # when all of them fail, to try is better than to refuse (Envoy's panic threshold)
@@ -223,11 +198,11 @@ class Places:
         away = any(
             not one.registry.is_reachable
             and model in one.registry.known_models
-            and _may_use(one, need)
+            and may_use(one, need)
             for one in self.fleet.members
         )
-        if held and not away and not any(_may_use(one, need) for one, _ in held):
-            return _forbidden(model, [one for one, _ in held], need)
+        if held and not away and not any(may_use(one, need) for one, _ in held):
+            return forbidden(model, [one for one, _ in held], need)
         return BackendUnavailable(f"the model '{model}' is not available now; try again later")
 
     def _choose(self, free: list[Member], model: str, need: Need, call_id: str) -> Member:
@@ -281,41 +256,6 @@ def _place_to_load(member: Member, model: Model) -> tuple[bool, bool]:
     """Sorts first where it is loaded already, then where no other model must go for it."""
     registry = member.registry
     return not registry.is_loaded(model.name), not registry.residency.has_room(model)
-
-
-def _may_use(member: Member, need: Need) -> bool:
-    groups = member.placing.groups
-    return _may_get(member, need) and (not groups or need.group in groups)
-
-
-def _may_get(member: Member, need: Need) -> bool:
-    """Whether the policy of the caller's group lets its prompts be sent there."""
-    placing = member.placing
-    if placing.external and need.local:
-        return False
-    return not need.rules or is_allowed(
-        need.rules, labels_of(placing.labels, external=placing.external)
-    )
-
-
-def _forbidden(model: str, held: list[Member], need: Need) -> Forbidden:
-    """Why no upstream that has the model may have the request."""
-    allowed = [one for one in held if _may_get(one, need)]
-    if allowed:
-        return Forbidden(f"your group may not use the model '{model}'")
-    if need.local and all(one.placing.external for one in held):
-        text = "is served outside this site, where requests of your group may not be sent"
-    else:
-        text = (
-            "is not served by any upstream that the policy of your group allows"
-            f" ({show_rules(need.rules)})"
-        )
-    return Forbidden(f"the model '{model}' {text}", code="upstream_policy")
-
-
-def _with_context(held: list[tuple[Member, Model]], tokens: int) -> list[tuple[Member, Model]]:
-    lengths = ((pair, pair[1].context_length) for pair in held)
-    return [pair for pair, length in lengths if length is None or length >= tokens]
 
 
 def _candidates(

@@ -101,6 +101,12 @@ class Upstream(Protocol):
         itself, and says the tokens of each text."""
         ...
 
+    @property
+    def reads_calls(self) -> bool:
+        """Whether it says by itself what a tool call is, as OpenAI's API does: its arguments are
+        text that may be anything."""
+        ...
+
     async def stored(self) -> Mapping[str, Sequence[Version]]:
         """All models that could be loaded, with those of their versions that were."""
         ...

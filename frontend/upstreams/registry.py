@@ -17,32 +17,18 @@ from dataclasses import dataclass, field, replace
 from frontend.domain.models import Model
 from frontend.domain.room import UNLIMITED_ROOM, RoomLimits
 from frontend.errors import BackendTimeout, BackendUnavailable, GatewayError, UpstreamLost
+from frontend.upstreams.names import PATTERN, Match
 from frontend.upstreams.patterns import WILDCARD, Patterns
 from frontend.upstreams.protocol import Upstream
 from frontend.upstreams.residency import Residency
 
-_LATEST = ":latest"
 _MISS_INTERVAL_S = 0.5
 _READ_INTERVAL_S = 30.0
-_PATTERN = 2
 _MOST_INTERVALS, _MOST_PAUSE_S = 8, 20.0
 """Between two polls of a server that does not answer."""
 _BUSY_S = 30.0
 """How long a server whose polls time out stays in use after the last answer to a request."""
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Match:
-    """A model that a name leads to. `rank`: 0 its own name, 1 an alias, 2 a pattern."""
-
-    model: Model
-    rank: int
-
-    @property
-    def is_pattern(self) -> bool:
-        """Whether only a pattern leads to it."""
-        return self.rank == _PATTERN
 
 
 @dataclass(slots=True)
@@ -172,7 +158,7 @@ class Registry:
                 return Match(model, 0 if model.name == name else 1)
         targets = map(self._patterns.find, spelled)
         found = next((self.ready[name] for name in targets if name and name in self.ready), None)
-        return None if found is None else Match(found, _PATTERN)
+        return None if found is None else Match(found, PATTERN)
 
     async def look_again(self) -> None:
         """Polls, if the last poll is some time ago."""
@@ -353,28 +339,6 @@ class Registry:
         self._seen_patterns = gone | own
         mapped = {pattern: self._mapped(name) for pattern, name in self.mapping.items()}
         self._patterns = Patterns(self._seen_patterns | mapped)
-
-
-def spellings(name: str) -> list[str]:
-    """The names by which a model may be known that a client calls `name`, likeliest first.
-
-    A name without a tag means the tag `latest`, as Ollama has it; its clients use the names that
-    they read there with the other APIs, too.
-    """
-    if name.endswith(_LATEST):
-        return [name, name.removesuffix(_LATEST)]
-    return [name] if ":" in name else [name, name + _LATEST]
-
-
-def find_cycle(mapping: Mapping[str, str]) -> list[str]:
-    """Names that lead to each other in a circle; empty when there are none."""
-    for start in mapping:
-        seen = [start]
-        while (name := mapping.get(seen[-1])) is not None:
-            if name in seen:
-                return [*seen[seen.index(name) :], name]
-            seen.append(name)
-    return []
 
 
 def _reason(error: GatewayError) -> str:

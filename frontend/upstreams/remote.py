@@ -126,6 +126,11 @@ class Remote:
         """The server batches requests by itself, and counts their tokens together."""
         return False
 
+    @property
+    def reads_calls(self) -> bool:
+        """Arguments are JSON objects, unless a kind of server says otherwise."""
+        return False
+
     async def stored(self) -> dict[str, list[Version]]:
         """No model can be loaded by name."""
         return {}

@@ -8,7 +8,6 @@ Lines that come within milliseconds travel together, as those of Triton's engine
 
 import asyncio
 import ipaddress
-import socket
 import ssl
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing, suppress
@@ -18,7 +17,6 @@ from typing import Any
 
 import aiohttp
 import orjson
-from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
 from frontend.address import Address, Server
@@ -30,8 +28,8 @@ from frontend.errors import (
     Overloaded,
     UpstreamLost,
 )
-from frontend.reach import resolve
 from frontend.upstreams.protocol import Call
+from frontend.upstreams.resolver import CheckedResolver, NotAllowed
 
 _CHUNK = 65_536
 _MAX_FIELD = 16_384
@@ -54,10 +52,6 @@ class Refused(Exception):
         super().__init__(status)
         self.status = status
         self.body = body
-
-
-class _NotAllowed(OSError):
-    """The host is at an address that must not be connected to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +155,7 @@ class Web:
             if self._abandoned:
                 text = "the server is shutting down; send the request again"
                 raise Overloaded(text, code="draining") from None
-            if isinstance(getattr(error, "os_error", error), _NotAllowed):
+            if isinstance(getattr(error, "os_error", error), NotAllowed):
                 text = "the model server is at an address that is not allowed"
                 raise UpstreamLost(text) from None
             raise UpstreamLost(_LOST) from None
@@ -247,7 +241,7 @@ class Web:
                 limit=0,
                 keepalive_timeout=_IDLE_S,
                 ssl=self.tls or True,
-                resolver=_Checked(self.allows),
+                resolver=CheckedResolver(self.allows),
                 use_dns_cache=False,
             )
             self._session = aiohttp.ClientSession(
@@ -266,7 +260,7 @@ class Web:
         """An address in the URL itself is not looked up, so it is checked here."""
         with suppress(ValueError):
             if not self.allows(ipaddress.ip_address(self.server.host)):
-                raise _NotAllowed
+                raise NotAllowed
 
     def abandon(self) -> None:
         """Ends every running call; each raises Overloaded."""
@@ -281,38 +275,6 @@ class Web:
         elif self._session is not None:
             await self._session.close()
             self._session = None
-
-
-@dataclass(slots=True)
-class _Checked(AbstractResolver):
-    """Looks a host up, and lets nobody connect unless all of its addresses are allowed."""
-
-    allows: Callable[[Address], bool]
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
-    ) -> list[ResolveResult]:
-        """The addresses that were checked are the ones that are connected to."""
-        found = [
-            one for one in await resolve(host, port)
-            if family in (socket.AF_UNSPEC, _family(one))
-        ]  # fmt: skip
-        if not found or not all(map(self.allows, found)):
-            raise _NotAllowed
-        return [
-            ResolveResult(
-                hostname=host, host=str(one), port=port, family=_family(one), proto=0,
-                flags=socket.AI_NUMERICHOST,
-            )
-            for one in found
-        ]  # fmt: skip
-
-    async def close(self) -> None:
-        """Holds nothing."""
-
-
-def _family(address: Address) -> socket.AddressFamily:
-    return socket.AF_INET if address.version == 4 else socket.AF_INET6
 
 
 async def _note_reuse(

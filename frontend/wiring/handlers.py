@@ -1,6 +1,7 @@
 """The objects whose methods answer the routes."""
 
 from frontend.accounts.directory.backends import Backends
+from frontend.accounts.waiting import Waiting
 from frontend.audit.search import Search
 from frontend.budget import Budget
 from frontend.dashboard.account import AccountRoutes
@@ -104,8 +105,10 @@ def _gateway(settings: Settings, path: Path, parts: Parts, bounds: Bounds) -> Ga
     names_are_public = not settings.keys_are_required
     forms = make_forms(settings, parts.access)
     single = make_single(settings, forms, users)
+    database = parts.stores.database
+    waiting = Waiting(database)
     return GatewayHandlers(
-        health=HealthRoutes(path, Probe(parts.stores.database), parts.telemetry.metrics),
+        health=HealthRoutes(path, Probe(database), parts.telemetry.metrics, waiting),
         metrics=MetricsRoutes(parts.telemetry.metrics, parts.telemetry.history),
         live=LiveRoutes(parts.overview, parts.access.authorizer.holds, settings.heartbeat_s),
         settings=SettingsRoutes(settings_in_force(settings)),
@@ -117,7 +120,7 @@ def _gateway(settings: Settings, path: Path, parts: Parts, bounds: Bounds) -> Ga
         steps=StepRoutes(forms, users, factors),
         single=single,
         account=AccountRoutes(forms.provider),
-        admin=AdminRoutes(),
+        admin=AdminRoutes(waiting),
         charts=ChartRoutes(Desk(bounds, settings.proxies), path.images.workers),
     )
 
@@ -136,7 +139,7 @@ def _admin(settings: Settings, path: Path, parts: Parts, bounds: Bounds) -> Admi
         key_requests=KeyRequestRoutes(desk, directory.requests, proves_email),
         keys=KeyRoutes(desk, directory.keys, own=False),
         own_keys=KeyRoutes(desk, directory.keys, own=True),
-        me=MeRoutes(desk, directory.users, proves_email),
+        me=MeRoutes(desk, directory.users, directory.quota_requests, proves_email),
         quotas=QuotaRoutes(desk, directory.quotas, path.ledger),
         quota_requests=QuotaRequestRoutes(desk, directory.quota_requests),
         plans=PlanRoutes(desk, directory.plans),

@@ -58,7 +58,7 @@ def make_parts(
     changes = directory.groups.changes
     recorder = make_recorder(settings, database, telemetry.metrics)
     roster = make_roster(settings, path, database)
-    rollout = Rollout(path.shares, Canaries(changes, path.fleet.find_own))
+    rollout = Rollout(path.shares, Canaries(changes, path.fleet.find_own), roster.gateway_id)
     roster.also.append(rollout.read)
     return Parts(
         stores=stores,

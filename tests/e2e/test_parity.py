@@ -4,6 +4,7 @@ Same chunks after joining, same usage, same log probabilities.
 """
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -29,8 +30,9 @@ COLOURS |= {"required": ["colour"], "additionalProperties": False}
 @pytest.fixture(scope="module")
 def peer(repository: Path) -> Iterator[OpenAI]:
     """vLLM's own server."""
+    flags = ["--enable-prompt-tokens-details", "--enable-auto-tool-choice"]
     with (
-        vllm_server(repository, CHAT, "--enable-prompt-tokens-details") as port,
+        vllm_server(repository, CHAT, *flags, "--tool-call-parser", "hermes") as port,
         OpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key="unused", max_retries=0) as sdk,
     ):
         yield sdk
@@ -218,6 +220,76 @@ def test_through_a_gateway_vllms_own_server_says_the_same(
         assert (text, reason) == (far.choices[0].message.content, far.choices[0].finish_reason)
         assert len(tokens) == (far.usage.completion_tokens if "logprobs" in options else 0)
     assert usage == (far.usage.prompt_tokens, far.usage.completion_tokens, far.usage.total_tokens)
+
+
+TOOLS: Any = [
+    {
+        "type": "function",
+        "function": {
+            "name": name,
+            "parameters": {
+                "type": "object",
+                "properties": {"city": {"enum": ["Ulm", "Bern"]}},
+                "required": ["city"],
+                "additionalProperties": False,
+            },
+        },
+    }
+    for name in ("weather", "clock")
+]
+
+
+def _writes(*arguments: str) -> dict[str, Any]:
+    """The model writes calls with these arguments: a small one does not do so by itself."""
+    calls = [
+        f'<tool_call>\n{{"name": "weather", "arguments": {one}}}\n</tool_call>' for one in arguments
+    ]
+    pattern = re.escape("\n".join(calls))
+    return {"extra_body": {"structured_outputs": {"regex": pattern}}}
+
+
+@pytest.mark.parametrize(
+    ("options", "calls"),
+    [
+        ({}, 0),
+        ({"tool_choice": "none"}, 0),
+        (_writes('{"city": "Ulm"}'), 1),
+        ({"tool_choice": "auto", **_writes('{"city": "Ulm"}', '{"city": "Bern"}')}, 2),
+        (_writes("[1]"), 1),
+        (_writes('"Ulm"', "{}"), 2),
+        ({"tool_choice": "required", "parallel_tool_calls": False}, 1),
+        ({"tool_choice": {"type": "function", "function": {"name": "clock"}}}, 1),
+    ],
+)
+def test_through_a_gateway_vllms_calls_are_the_same(
+    peer: OpenAI, through: tuple[OpenAI, Gateway], options: dict[str, Any], calls: int
+) -> None:
+    asked: Any = {"model": CHAT, "messages": ASK, "tools": TOOLS, "temperature": 0}
+    asked |= {"max_tokens": 120, **options}
+    far, near = (sdk.chat.completions.create(**asked) for sdk in (peer, through[0]))
+    assert _said(near) == _said(far)
+    made = near.choices[0].message.tool_calls or ()
+    assert len({one.id for one in made}) == len(made) == calls
+    asked["stream"] = True
+    far_pieces, near_pieces = (
+        _pieces(sdk.chat.completions.create(**asked)) for sdk in (peer, through[0])
+    )
+    assert near_pieces == far_pieces
+    assert len(near_pieces[0]) == calls
+
+
+def _pieces(stream: Any) -> tuple[list[tuple[str, str]], str, str | None]:
+    """The calls by their indices, the text and the reason of a stream."""
+    calls, text, reason = dict[int, tuple[str, str]](), "", None
+    for choice in (choice for chunk in stream for choice in chunk.choices):
+        text += choice.delta.content or ""
+        reason = choice.finish_reason or reason
+        for piece in choice.delta.tool_calls or ():
+            name, arguments = calls.get(piece.index, ("", ""))
+            made = piece.function
+            calls[piece.index] = name + (made.name or ""), arguments + (made.arguments or "")
+    assert [*calls] == list(range(len(calls)))
+    return [*calls.values()], text, reason
 
 
 def _said(answer: Any) -> list[Any]:

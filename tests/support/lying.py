@@ -107,6 +107,8 @@ def lying_server(dialect: str = "openai") -> Iterator[Liar]:
 
 
 def _answer(dialect: str, fault: str) -> str:
+    if fault == "odd call":
+        return odd_call()
     pieces: list[Any] = ["token "] * _PIECES if fault == "endless" else ["whole"]
     if fault == "type":
         pieces = [5]
@@ -123,6 +125,18 @@ def _answer(dialect: str, fault: str) -> str:
     elif fault == "late garbage":
         lines.insert(first + 1, garbage)
     return "".join(lines)
+
+
+def odd_call() -> str:
+    """A tool call of OpenAI's API whose arguments are not an object."""
+    function = {"name": "weather", "arguments": '["Ulm"]'}
+    call = {"index": 0, "id": "call_1", "type": "function", "function": function}
+    chunks: list[dict[str, Any]] = [
+        {"choices": [{"index": 0, "delta": {"tool_calls": [call]}}]},
+        {"choices": [{"index": 0, "delta": {}, "finish_reason": "tool_calls"}]},
+        {"choices": [], "usage": {"prompt_tokens": 5, "completion_tokens": 1}},
+    ]
+    return "".join(f"data: {json.dumps(one)}\n\n" for one in chunks) + "data: [DONE]\n\n"
 
 
 def _openai(pieces: list[Any], prompt: int, said: int) -> list[str]:

@@ -109,6 +109,10 @@ class ScriptedUpstream:
     def shares_calls(self) -> bool:
         return False
 
+    @property
+    def reads_calls(self) -> bool:
+        return False
+
     async def stored(self) -> dict[str, list[Version]]:
         loaded = {model.name: [Version("1", "loaded")] for model in await self.models()}
         return {model.name: [] for model in self.asleep} | loaded

@@ -22,9 +22,6 @@ from toolkit.errors import SpecError, ToolkitError
 from toolkit.facts import Facts
 from toolkit.fields.entry import DeclaredFields
 from toolkit.kinds.encoding import check_context
-from toolkit.kinds.llm.facts import LlmFacts
-from toolkit.kinds.llm.fields import LlmEntry
-from toolkit.kinds.llm.limits import check_cache, check_weights
 from toolkit.progress import silent
 from toolkit.repository.configs import make_models
 from toolkit.repository.plan import ModelPlan, Plan
@@ -64,23 +61,20 @@ def _state(spec: Spec, plan: Plan, model: ModelPlan, failures: Failures) -> Stat
         if facts is not None:
             # only for its errors; the digest does not matter for them
             make_models(model.name, entry, (facts, _NO_DIGEST), plan.target, plan.entries)
-        if isinstance(entry, LlmEntry) and entry.engine == "vllm":
-            _check_engine(entry, state)
+        kinds.of(entry).check_weights(entry, state.facts, _loaded(entry, state))
         return replace(state, facts=facts if state.facts is not None else None)
     return State()
 
 
-def _check_engine(entry: LlmEntry, state: State) -> None:
-    """Raises ConvertError for engine arguments that do not fit the weights, if they are here."""
-    made = state.quantized if entry.quantization else state.converted
-    folder = made / "engine" / "weights" if made is not None else None
-    if folder is None and state.fetched is not None and not entry.quantization:
-        folder = state.fetched.path
-    if folder is not None and (folder / "config.json").is_file():
-        check_weights(entry.engine_args, folder)
-    if isinstance(state.facts, LlmFacts):
-        size = state.facts.cache_bytes_per_token
-        check_cache(entry.engine_args, entry.context_length, size)
+def _loaded(entry: SourcedEntry, state: State) -> Path | None:
+    """The folder of weights that is loaded, or one that says the same of them; None if neither is
+    here."""
+    kind = kinds.of(entry)
+    is_quantized = kind.quantization(entry) is not None
+    made = state.quantized if is_quantized else state.converted
+    if made is not None:
+        return made / kind.loaded if kind.loaded else None
+    return state.fetched.path if state.fetched is not None and not is_quantized else None
 
 
 def _check_source(entry: SourcedEntry, source: Path) -> None:

@@ -8,6 +8,7 @@ import json
 import shutil
 from pathlib import Path
 
+from toolkit import kinds
 from toolkit.atomic import ensure
 from toolkit.convert.describe import describe
 from toolkit.convert.kept import open_to_all
@@ -16,10 +17,10 @@ from toolkit.facts import write_facts
 from toolkit.home import home
 from toolkit.kinds import read_facts
 from toolkit.kinds.llm.facts import LlmFacts
-from toolkit.kinds.llm.fields import LlmEntry
 from toolkit.progress import Progress
 from toolkit.quantize.job import Judging, Options, libraries
 from toolkit.quantize.language import quantize_language
+from toolkit.spec import SourcedEntry
 from toolkit.weights.digest import text_digest
 from toolkit.weights.sources import Fetched
 
@@ -30,16 +31,18 @@ _WEIGHTS = Path("engine") / "weights"
 
 
 def quantize_entry(
-    name: str, entry: LlmEntry, converted: Path, digest: str, progress: Progress
+    name: str, entry: SourcedEntry, converted: Path, digest: str, progress: Progress
 ) -> Path:
-    """The folder made from `converted` whose weights have the number type that the entry names.
+    """The folder made from `converted` whose weights have the entry's number type, or
+    `converted` itself for an entry without one.
 
     `digest` is the source's. Raises QuantizeError when model and method do not fit together,
     QualityError when the result is not good enough, MissingExtra.
     """
-    if entry.quantization is None:
+    number_type = kinds.of(entry).quantization(entry)
+    if number_type is None:
         return converted
-    method = method_of(entry.quantization)
+    method = method_of(number_type)
 
     def make(scratch: Path) -> None:
         _link(converted, scratch)
@@ -52,7 +55,7 @@ def quantize_entry(
         (weights / "quality").rename(scratch / "quality")
         if broken := report["failures"]:
             raise QualityError(
-                f"'{name}' with `quantization: {entry.quantization}` does not meet its "
+                f"'{name}' with `quantization: {number_type}` does not meet its "
                 f"limits: {'; '.join(broken)}",
                 hint=f"choose another method, or read the report: toolkit quantize {entry.source} "
                 f"--{method}; to accept the result, use it as `source: path:…`",
@@ -60,7 +63,7 @@ def quantize_entry(
         _tell(scratch)
         open_to_all(scratch)
 
-    return ensure(quantized_place(entry.quantization, converted), make)
+    return ensure(quantized_place(number_type, converted), make)
 
 
 def method_of(quantization: str) -> str:

@@ -9,7 +9,7 @@ from toolkit.building.quantization import quantized_place
 from toolkit.building.weights import about_adapter, check_digest, read_place
 from toolkit.convert.kept import converted_place
 from toolkit.facts import Facts
-from toolkit.kinds.llm.facts import AdapterFacts, LlmFacts
+from toolkit.kinds.llm.facts import AdapterFacts
 from toolkit.spec import SourcedEntry
 from toolkit.weights.adapters import check_adapter
 from toolkit.weights.sources import Fetched
@@ -45,12 +45,10 @@ def find_state(entry: SourcedEntry, folder: Path) -> State:
 
 
 def with_adapters(entry: SourcedEntry, facts: Facts, folder: Path) -> Facts:
-    """Facts of a language model with those of its adapters, as far as they are here.
+    """Facts of a model with those of its adapters, as far as they are here.
 
     Raises SourceError.
     """
-    if not isinstance(facts, LlmFacts):
-        return facts
     about = {}
     for name, adapter in kinds.of(entry).adapters(entry).items():
         with about_adapter(name):
@@ -58,7 +56,7 @@ def with_adapters(entry: SourcedEntry, facts: Facts, folder: Path) -> Facts:
                 check_digest(fetched, adapter)
                 rank = check_adapter(name, fetched.path)
                 about[name] = AdapterFacts(rank=rank, digest=fetched.digest)
-    return facts.model_copy(update={"adapters": about})
+    return facts.model_copy(update={"adapters": about}) if about else facts
 
 
 def _existing(place: Path) -> Path | None:

@@ -18,9 +18,7 @@ from toolkit.facts import Facts
 from toolkit.kinds import read_facts
 from toolkit.kinds.classify import refusal
 from toolkit.kinds.kind import Sourced
-from toolkit.kinds.llm.facts import AdapterFacts, LlmFacts
-from toolkit.kinds.llm.fields import LlmEntry
-from toolkit.kinds.llm.limits import check_cache, check_weights
+from toolkit.kinds.llm.facts import AdapterFacts
 from toolkit.kinds.llm.template import read_template
 from toolkit.progress import Progress, Step
 from toolkit.spec import SourcedEntry
@@ -58,40 +56,26 @@ def prepare(
     stays.
     """
     named = _Named(name, progress)
+    kind = kinds.of(entry)
     check_digest(fetched, entry)
-    place = keep_converted(kinds.of(entry).conversion(fetched.path), fetched, named)
-    # the source's digest: a converted folder's would change with every library
-    prepared = Prepared(place, fetched.digest, read_place(place))
-    return (
-        _prepare_llm(name, entry, prepared, folder, progress)
-        if isinstance(entry, LlmEntry)
-        else prepared
-    )
-
-
-def _prepare_llm(
-    name: str, entry: LlmEntry, prepared: Prepared, folder: Path, progress: Progress
-) -> Prepared:
-    """With what only language models have."""
-    named = _Named(name, progress)
-    place = quantize_entry(name, entry, prepared.folder, prepared.digest, named)
-    if entry.engine == "vllm":
-        check_weights(entry.engine_args, place / "engine" / "weights")
-    known = read_place(place)
-    assert isinstance(known, LlmFacts)
-    if entry.engine == "vllm":
-        check_cache(entry.engine_args, entry.context_length, known.cache_bytes_per_token)
+    place = keep_converted(kind.conversion(fetched.path), fetched, named)
+    place = quantize_entry(name, entry, place, fetched.digest, named)
+    facts = read_place(place)
+    kind.check_weights(entry, facts, place / kind.loaded if kind.loaded else None)
     adapters, about = {}, {}
-    for adapter, given in entry.adapters.items():
+    for adapter, given in kind.adapters(entry).items():
         # errors otherwise point at the model's own `source`
         with about_adapter(adapter):
-            fetched = check_digest(fetch(given.origin, folder, progress), given)
-            rank = check_adapter(adapter, fetched.path)
-        adapters[adapter] = fetched.path
-        about[adapter] = AdapterFacts(rank=rank, digest=fetched.digest)
-    template = read_template(folder / entry.chat_template) if entry.chat_template else None
-    facts = known.model_copy(update={"adapters": about})
-    return Prepared(place, prepared.digest, facts, adapters, template)
+            weights = check_digest(fetch(given.origin, folder, progress), given)
+            rank = check_adapter(adapter, weights.path)
+        adapters[adapter] = weights.path
+        about[adapter] = AdapterFacts(rank=rank, digest=weights.digest)
+    if about:
+        facts = facts.model_copy(update={"adapters": about})
+    template = kind.chat_template(entry)
+    text = read_template(folder / template) if template else None
+    # the source's digest: a converted folder's would change with every library
+    return Prepared(place, fetched.digest, facts, adapters, text)
 
 
 def read_place(place: Path) -> Facts:

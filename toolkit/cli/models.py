@@ -90,7 +90,7 @@ def status(options: OneModel) -> None:
     if options.as_json:
         now = {"activity": asdict(does) if does else None}
         print_json(described(model) | now | {"statistics": rows})
-    else:
+    elif rows:
         columns = ("model", "version", "requests", "failed", "mean", "queued")
         print_table(columns, [_statistics_row(row) for row in rows])
     say(f"{model.name}: {state(model)}{_speed(does)}")

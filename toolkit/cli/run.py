@@ -1,7 +1,9 @@
 """`toolkit run`: a chat in the terminal, or one answer for a pipe; starts a service if need be."""
 
 import sys
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from toolkit.cli.options import takes
 from toolkit.cli.output import has_color, print_error, print_json, say
@@ -13,6 +15,19 @@ if TYPE_CHECKING:
     from toolkit.chat.client import Client, Model
     from toolkit.chat.conversation import Conversation
     from toolkit.chat.screen import Screen
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """The command with its parts read, and the model that answers. Without a prompt a person types
+    one after the other."""
+
+    options: Options
+    prompt: str | None
+    pairs: list[tuple[str, str]]
+    model: "Model"
+    client: "Client"
+    screen: "Screen"
 
 
 @takes(Options)
@@ -35,7 +50,6 @@ def run(options: Options) -> None:
         toolkit run emoji "a red heart" --output heart.png
     """
     from toolkit.chat.client import Client
-    from toolkit.chat.conversation import Conversation
     from toolkit.chat.screen import Screen
     from toolkit.cli.running import find_gateway
 
@@ -54,42 +68,33 @@ def run(options: Options) -> None:
             raise _not_served(name, client)
         check_kind(options, model.name, model.kind)
         interface = INTERFACES.get(model.kind)
-        answer = interface.answer if interface is not None else ""
-        if answer == "text":
-            talk = Conversation(model.name, system=options.system or "")
-            for name, value in pairs:
-                talk.set(name, value)
-            _talk(options, prompt, model, talk, client, screen)
-        elif answer == "images":
-            _images(options, prompt, _image_fields(model.name, pairs), client, screen)
-        else:
-            _other(options, prompt, model, answer, client)
+        if interface is None:
+            raise UsageError(
+                f"`toolkit run` does not support models of kind '{model.kind}'",
+                hint="send requests to Triton itself",
+            )
+        _ANSWERS[interface.answer](_Run(options, prompt, pairs, model, client, screen))
 
 
-def _image_fields(model: str, pairs: list[tuple[str, str]]) -> dict[str, Any]:
-    from toolkit.chat.parameters import IMAGE_PARAMETERS, read_parameter
-
-    values = dict(read_parameter(name, value, IMAGE_PARAMETERS) for name, value in pairs)
-    return {"model": model, **{name: one for name, one in values.items() if one is not None}}
-
-
-def _images(
-    options: Options, prompt: str | None, fields: dict[str, Any], client: "Client", screen: "Screen"
-) -> None:
+def _images(run: _Run) -> None:
     """One image for the prompt, or for each prompt that a person types."""
     from toolkit.chat.image_session import ImageSession
+    from toolkit.chat.parameters import IMAGE_PARAMETERS, read_parameter
     from toolkit.cli import answers
     from toolkit.home import home
 
-    if prompt is not None:
-        answers.write_image(client, {**fields, "prompt": prompt}, options.output, options.as_json)
+    name, options = run.model.name, run.options
+    values = dict(read_parameter(name, value, IMAGE_PARAMETERS) for name, value in run.pairs)
+    fields = {name: one for name, one in values.items() if one is not None}
+    if run.prompt is not None:
+        body = {"model": name, **fields, "prompt": run.prompt}
+        answers.write_image(run.client, body, options.output, options.as_json)
         return
-    model = fields.pop("model")
     say(
-        f"{model}: each prompt generates an image file; /? lists the commands, Ctrl-D ends the"
+        f"{name}: each prompt generates an image file; /? lists the commands, Ctrl-D ends the"
         " session"
     )
-    ImageSession(client, model, screen, print_error, fields).run(home() / "chat")
+    ImageSession(run.client, name, run.screen, print_error, fields).run(home() / "chat")
 
 
 def _not_served(name: str, client: "Client") -> ToolkitError:
@@ -104,31 +109,29 @@ def _not_served(name: str, client: "Client") -> ToolkitError:
     return ServeError(f"{client.url} does not serve '{name}'", hint=hint)
 
 
-def _talk(
-    options: Options,
-    prompt: str | None,
-    model: "Model",
-    talk: "Conversation",
-    client: "Client",
-    screen: "Screen",
-) -> None:
-    from toolkit.chat.conversation import read_tools
+def _talk(run: _Run) -> None:
+    """One answer to the prompt, or a chat."""
+    from toolkit.chat.conversation import Conversation, read_tools
     from toolkit.chat.session import Session
     from toolkit.home import home
 
+    model, options = run.model, run.options
+    talk = Conversation(model.name, system=options.system or "")
+    for name, value in run.pairs:
+        talk.set(name, value)
     # without a template messages cannot become a prompt
     if "chat" not in model.capabilities:
         raise UsageError(
             f"{model.name} does not have a chat template, so it only completes texts",
             hint="POST /v1/completions",
         )
-    session = Session(client, model, talk, screen, print_error, options.verbose)
+    session = Session(run.client, model, talk, run.screen, print_error, options.verbose)
     session.attach(options.image or [])
     if options.tools is not None:
         session.use_tools(read_tools(options.tools))
-    if prompt is not None:
-        talk.ask(prompt)
-        _answer_once(options, talk, client, screen)
+    if run.prompt is not None:
+        talk.ask(run.prompt)
+        _answer_once(options, talk, run.client, run.screen)
         return
     say(f"{model.name}: /? lists the commands, Ctrl-D ends the chat")
     session.run(home() / "chat")
@@ -158,26 +161,35 @@ def _answer_once(
             say(line)
 
 
-def _other(
-    options: Options, prompt: str | None, model: "Model", answer: str, client: "Client"
-) -> None:
-    """Models that answer one request: with a vector or with scores."""
+def _vector(run: _Run) -> None:
     from toolkit.cli import answers
 
-    if prompt is None:
+    name = run.model.name
+    vector = run.client.embed(name, _text(run))
+    answers.print_vector(vector, name, run.options.as_json)
+
+
+def _scores(run: _Run) -> None:
+    from toolkit.cli import answers
+
+    query, text = " ".join(run.options.words or ()), _text(run)
+    answers.print_scores(run.client, run.model.name, query, text, run.options.as_json)
+
+
+def _text(run: _Run) -> str:
+    """The prompt. Raises UsageError without one."""
+    if run.prompt is None:
         raise UsageError(
-            f"{model.name} ({model.kind}) requires a text",
-            hint=f"toolkit run {options.model} TEXT",
+            f"{run.model.name} ({run.model.kind}) requires a text",
+            hint=f"toolkit run {run.options.model} TEXT",
         )
-    match answer:
-        case "vector":
-            answers.print_vector(client.embed(model.name, prompt), model.name, options.as_json)
-        case "scores":
-            answers.print_scores(
-                client, model.name, " ".join(options.words or ()), prompt, options.as_json
-            )
-        case _:
-            raise UsageError(
-                f"`toolkit run` does not support models of kind '{model.kind}'",
-                hint="send requests to Triton itself",
-            )
+    return run.prompt
+
+
+_ANSWERS: dict[str, Callable[[_Run], None]] = {
+    "text": _talk,
+    "images": _images,
+    "vector": _vector,
+    "scores": _scores,
+}
+"""What to do with a model, by what it answers with (`Interface.answer`)."""

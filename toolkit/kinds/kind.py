@@ -113,7 +113,8 @@ class Kind(Generic[E, F]):
     `weights` is what its weights are called in messages, "" where any files will do; `reads_gguf`:
     they may be a GGUF file. `default_context` are the tokens of a model that is served by its name,
     None where requests have no length. `rounding` is None where graphs are not quantized.
-    `exporter` is the module that writes ONNX where the kind itself serves another format.
+    `exporter` is the module that writes ONNX where the kind itself serves another format. `loaded`
+    is the folder of converted weights whose format is the source's own, "" where there is none.
     """
 
     name: str
@@ -135,6 +136,7 @@ class Kind(Generic[E, F]):
     default_context: int | None = None
     rounding: Rounding | None = None
     exporter: str = ""
+    loaded: str = ""
 
     @property
     def tokenizing(self) -> str | None:
@@ -155,8 +157,13 @@ class Kind(Generic[E, F]):
         return length is not None and length.is_required()
 
     def adapters(self, entry: E) -> Mapping[str, Sourced]:
-        """Weights served beside the model's own, by the names that clients ask for."""
+        """Weights served beside the model's own, by the names that clients ask for. Facts of such
+        a kind have a field `adapters`."""
         return {}
+
+    def chat_template(self, entry: E) -> str | None:
+        """The file of a chat template that replaces the model's own."""
+        return None
 
     def quantization(self, entry: E) -> str | None:
         """The number type that a build quantizes the entry's weights to; None if it does not."""
@@ -178,6 +185,10 @@ class Kind(Generic[E, F]):
     def conversion(self, source: Path) -> Conversion:
         """The conversion of weights at `source`."""
         raise NotImplementedError
+
+    def check_weights(self, entry: E, facts: F | None, weights: Path | None) -> None:
+        """Raises ConvertError for settings of the entry that its weights cannot serve. `weights` is
+        the folder that is loaded; what is not known yet is None."""
 
     def models(self, entry: E, facts: F, building: Building) -> list[Model]:
         """The public model first, then its steps. Raises ConvertError when the entry asks for more

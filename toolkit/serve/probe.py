@@ -5,6 +5,7 @@ gets a cancel request for an unknown id, other steps a few tokens or the text th
 names (`toolkit.contract`). An error response counts as an answer, too.
 """
 
+import json
 import struct
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -105,13 +106,21 @@ def _small(config: ModelConfig, interface: Interface) -> service_pb2.ModelInferR
         request.inputs.add(name=tensor.name, datatype="BYTES" if texts else "INT64", shape=shape)
         if texts:
             _, text = interface.request.get(tensor.name, ("BYTES", "ok"))
-            # random: Triton's response cache would answer for a dead model
-            data = _bytes(str(text).replace("ok", f"ok {choice(range(1000))}"))  # noqa: S311
+            data = _bytes(_varied(str(text)))
         else:
             ids = next((ids for part, ids in _SPECIAL.items() if part in tensor.name), _IDS)
             data = struct.pack(f"<{_TOKENS}q", *choices(ids, k=_TOKENS))  # noqa: S311
         request.raw_input_contents.append(data)
     return request
+
+
+def _varied(text: str) -> str:
+    """The text with a random number: Triton's response cache would answer for a dead model."""
+    number = choice(range(1000))  # noqa: S311
+    # the prompt of a language model is JSON
+    if text.startswith("{"):
+        return json.dumps({"text": f"{number} {json.loads(text)['text']}"})
+    return f"{text} {number}"
 
 
 def _bytes(text: str) -> bytes:

@@ -29,12 +29,15 @@ class Organisations:
             return await store.ORGANISATIONS.page(rows, range_)
 
     async def get(self, organisation_id: str) -> Organisation:
-        """Raises NotFound."""
+        """The organisation of an id. Raises NotFound if there is none."""
         async with self.changes.database.connect() as rows:
             return await _organisation(rows, organisation_id)
 
     async def create(self, actor: Actor, name: str) -> Organisation:
-        """Raises InvalidRequest, Conflict."""
+        """Creates an organisation.
+
+        Raises InvalidRequest for a name that is not allowed, Conflict for one that is in use.
+        """
         check_name(name)
         async with self.changes.begin(actor, "organisations.create") as change:
             if change.kept is None:
@@ -57,7 +60,7 @@ class Organisations:
             return await _organisation(change.connection, organisation_id)
 
     async def delete(self, actor: Actor, organisation_id: str) -> None:
-        """Raises NotFound, Conflict."""
+        """Deletes an organisation. Raises NotFound if there is none, Conflict if it has groups."""
         async with self.changes.begin(actor, "organisations.delete") as change:
             rows = change.connection
             organisation = await _organisation(rows, organisation_id)
@@ -79,7 +82,7 @@ class Groups:
             return await store.GROUPS.page(rows, range_, **filters)
 
     async def get(self, group_id: str) -> Group:
-        """Raises NotFound."""
+        """The group of an id. Raises NotFound if there is none."""
         async with self.changes.database.connect() as rows:
             return await _group(rows, group_id)
 
@@ -129,7 +132,7 @@ class Groups:
             return await _group(change.connection, group_id)
 
     async def delete(self, actor: Actor, group_id: str) -> None:
-        """Raises NotFound, Conflict."""
+        """Deletes a group. Raises NotFound if there is none, Conflict if it has users."""
         async with self.changes.begin(actor, "groups.delete") as change:
             rows = change.connection
             group = await _group(rows, group_id)

@@ -76,12 +76,16 @@ class Keys:
             return await store.KEYS.page(rows, range_, **filters)
 
     async def get(self, key_id: str, owner: str | None = None) -> Key:
-        """Raises NotFound."""
+        """The key of an id. Raises NotFound if there is none, or if it is not the owner's."""
         async with self.changes.database.connect() as rows:
             return await _key(rows, key_id, owner)
 
     async def create(self, actor: Actor, user_id: str, new: NewKey) -> MadeKey:
-        """Raises InvalidRequest, Forbidden, Conflict."""
+        """Creates a key of a user, and returns it with its secret.
+
+        Raises InvalidRequest for a value that is not allowed, Forbidden for a key that would allow
+        more than the actor may, Conflict if the user has too many keys.
+        """
         # before the transaction, for which all other changes wait
         check_new(actor, new, self.changes.now_us())
         async with self.changes.begin(actor, "keys.create") as change:

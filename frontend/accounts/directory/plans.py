@@ -41,7 +41,7 @@ class Plans:
             return await allowances.PLANS.page(rows, range_)
 
     async def get(self, plan_id: str) -> StoredPlan:
-        """Raises NotFound."""
+        """The plan of an id. Raises NotFound if there is none."""
         async with self.changes.database.connect() as rows:
             return await _plan(rows, plan_id)
 
@@ -70,7 +70,7 @@ class Plans:
             return await _plan(change.connection, plan_id)
 
     async def delete(self, actor: Actor, plan_id: str) -> None:
-        """Raises NotFound; Conflict for a plan with subscribers."""
+        """Deletes a plan. Raises NotFound if there is none, Conflict if it has subscribers."""
         async with self.changes.begin(actor, "plans.delete") as change:
             rows, plan = change.connection, await _plan(change.connection, plan_id)
             for column in ("plan_id", "next_plan_id"):

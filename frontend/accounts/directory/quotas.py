@@ -15,13 +15,13 @@ from frontend.accounts.limits import MAX_AMOUNT, Measure, Scope
 from frontend.accounts.windows import Kind, parse_window
 from frontend.domain.allowances import STATUSES, NewQuota, Quota, QuotaRequest
 from frontend.domain.ids import new_id
-from frontend.errors import Conflict, InvalidRequest, StoreUnavailable
+from frontend.errors import Conflict, InvalidRequest, NotFound, StoreUnavailable
 from frontend.store import accounts as store
 from frontend.store import allowances, tables
 from frontend.store.records import Range, Records, Rows
 from frontend.store.redis import Place, SharedCounters, place_of_rate
 
-MAX_PENDING = 5
+MAX_PENDING, MAX_UNSEEN = 5, 20
 AS_ASKED = -1
 """In place of an end: the one that was asked for."""
 MAX_REASON = 1000
@@ -98,12 +98,15 @@ class Quotas:
             return await allowances.QUOTAS.page(rows, range_, **filters)
 
     async def get(self, quota_id: str) -> Quota:
-        """Raises NotFound."""
+        """The quota of an id. Raises NotFound if there is none."""
         async with self.changes.database.connect() as rows:
             return await _quota(rows, quota_id)
 
     async def create(self, actor: Actor, quota: NewQuota) -> Quota:
-        """Raises InvalidRequest, Conflict."""
+        """Creates a quota.
+
+        Raises InvalidRequest that names the field, Conflict if there is one for the same usage.
+        """
         async with self.changes.begin(actor, "quotas.create") as change:
             if change.kept is None:
                 added = await add_quota(change, quota, actor)
@@ -143,7 +146,7 @@ class Quotas:
         return quota
 
     async def delete(self, actor: Actor, quota_id: str) -> None:
-        """Raises NotFound."""
+        """Deletes a quota. Raises NotFound if there is none."""
         async with self.changes.begin(actor, "quotas.delete") as change:
             quota = await _quota(change.connection, quota_id)
             await allowances.remove(change.connection, tables.quotas, quota_id)
@@ -192,6 +195,20 @@ class QuotaRequests:
             request_id = change.target_id if change.kept is None else change.kept["id"]
             return await _request(change.connection, request_id)
 
+    async def unseen(self, user_id: str) -> list[QuotaRequest]:
+        """Requests of a user whose decision the user has not seen, at most `MAX_UNSEEN`."""
+        async with self.changes.database.connect() as rows:
+            return await allowances.unseen_answers(rows, user_id, MAX_UNSEEN)
+
+    async def see(self, user_id: str, request_id: str) -> QuotaRequest:
+        """The user has seen the decision. Raises NotFound, also while there is no decision."""
+        async with self.changes.database.begin() as rows:
+            now_us = self.changes.now_us()
+            if not await allowances.see_answer(rows, user_id, request_id, now_us):
+                text = f"you have no request '{request_id[:64]}' with a decision"
+                raise NotFound(text, code="quota_request_not_found")
+            return await _request(rows, request_id)
+
     async def approve(
         self,
         actor: Actor,
@@ -223,7 +240,7 @@ class QuotaRequests:
             return await self._decide(change, actor, asked, "approved", **granted)
 
     async def refuse(self, actor: Actor, request_id: str, note: str) -> QuotaRequest:
-        """Raises NotFound, Conflict."""
+        """Refuses a request. Raises NotFound if there is none, Conflict if it was decided."""
         check_text("note", note, MAX_REASON)
         async with self.changes.begin(actor, "quota_requests.refuse") as change:
             if change.kept is not None:

@@ -115,7 +115,7 @@ class KeyRequests:
             return await store.KEY_REQUESTS.page(rows, range_, **filters)
 
     async def get(self, request_id: str) -> KeyRequest:
-        """Raises NotFound."""
+        """The request of an id. Raises NotFound if there is none."""
         async with self.changes.database.connect() as rows:
             return await _request(rows, request_id)
 

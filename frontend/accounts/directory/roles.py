@@ -42,14 +42,18 @@ class Roles:
             return await store.ROLES.page(rows, range_)
 
     async def get(self, name: str) -> StoredRole:
-        """Raises NotFound."""
+        """The role of a name. Raises NotFound if there is none."""
         async with self.changes.database.connect() as rows:
             return exists(await store.ROLES.find(rows, name), "role", name)
 
     async def create(
         self, actor: Actor, name: str, weight: int, permissions: list[str]
     ) -> StoredRole:
-        """Raises InvalidRequest, Forbidden, Conflict."""
+        """Creates a role.
+
+        Raises InvalidRequest for a name that is not allowed, Conflict for one that is in use,
+        Forbidden for permissions that the actor does not have.
+        """
         check_name(name)
         _check_permissions(actor, permissions)
         async with self.changes.begin(actor, "roles.create") as change:
@@ -72,7 +76,11 @@ class Roles:
             return exists(await store.ROLES.find(rows, name), "role", name)
 
     async def delete(self, actor: Actor, name: str) -> None:
-        """Raises NotFound, Forbidden, Conflict."""
+        """Deletes a role.
+
+        Raises NotFound if there is none, Conflict if it is built in or users have it, Forbidden for
+        one with permissions that the actor does not have.
+        """
         async with self.changes.begin(actor, "roles.delete") as change:
             role = exists(
                 await store.ROLES.find(change.connection, name, locked=True), "role", name

@@ -38,7 +38,7 @@ class NewUser:
     email: str | None = None
 
     def check(self) -> None:
-        """Raises InvalidRequest."""
+        """Raises InvalidRequest for a field with a value that is not allowed."""
         _check_values({"name": self.name, "display_name": self.display_name, "email": self.email})
 
 
@@ -56,12 +56,16 @@ class Users:
             return await store.USERS.page(rows, range_, **filters)
 
     async def get(self, user_id: str) -> User:
-        """Raises NotFound."""
+        """The user of an id. Raises NotFound if there is none."""
         async with self.changes.database.connect() as rows:
             return await _user(rows, user_id)
 
     async def create(self, actor: Actor, new: NewUser) -> User:
-        """Raises InvalidRequest, Forbidden, Conflict."""
+        """Creates a user.
+
+        Raises InvalidRequest for a value that is not allowed, Conflict for a name or address that
+        is in use, Forbidden for a role with more rights than the actor has.
+        """
         new.check()
         async with self.changes.begin(actor, "users.create") as change:
             if change.kept is None:
@@ -93,7 +97,11 @@ class Users:
             return await _user(rows, user_id)
 
     async def delete(self, actor: Actor, user_id: str) -> None:
-        """Raises NotFound, Forbidden, Conflict."""
+        """Deletes a user with their keys and sessions.
+
+        Raises NotFound if there is none, Conflict for the last administrator, Forbidden for the
+        actor, and for a user with more rights than the actor has.
+        """
         async with self.changes.begin(actor, "users.delete") as change:
             rows = change.connection
             user = await find_user(rows, actor, user_id)

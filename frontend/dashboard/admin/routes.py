@@ -7,6 +7,8 @@ itself. What is decided here is only which pages a role can use, and so which on
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from frontend.accounts.roles import allows
+from frontend.accounts.waiting import Waiting
 from frontend.dashboard.admin.sections import OVERVIEW, SECTIONS, AdminPage
 from frontend.dashboard.pages import PAGE, respond
 from frontend.domain.identity import Permission, Role
@@ -24,6 +26,8 @@ _OWN = {Permission.PUBLIC, Permission.INFER, Permission.SELF}
 class AdminRoutes:
     """The pages for administrators."""
 
+    waiting: Waiting
+
     async def overview(self, request: Request, client: Client) -> None:
         """GET /admin"""
         role = request.caller.role
@@ -34,7 +38,7 @@ class AdminRoutes:
             await client.respond(b"", status=303, headers=headers)
             return
         if not await _refuse(request, client):
-            await _show(request, client, OVERVIEW)
+            await self._show(request, client, OVERVIEW)
 
     async def show(self, request: Request, client: Client) -> None:
         """GET /admin/pages/{name}"""
@@ -42,7 +46,31 @@ class AdminRoutes:
         if not await _refuse(request, client):
             if (page := _PAGES.get(name)) is None:
                 raise NotFound(f"the page '{name[:40]}' does not exist; /admin lists the pages")
-            await _show(request, client, page)
+            await self._show(request, client, page)
+
+    async def _show(self, request: Request, client: Client, page: AdminPage) -> None:
+        role = request.caller.role
+        await respond(
+            client,
+            "admin.html",
+            # the API would refuse what the page asks for
+            status=200 if page.is_for(role) else 403,
+            here=page,
+            is_allowed=page.is_for(role),
+            needed=" or ".join(f"'{one.value}'" for one in page.permissions),
+            sections=list(_sections(role)),
+            pending=await self._pending(role),
+            user=request.caller.name,
+            role=role,
+            rights=sorted(one.value for one in role.permissions),
+        )
+
+    async def _pending(self, role: Role) -> int:
+        """Requests that wait for a decision which the role may take."""
+        may_keys, may_more = allows(role, Permission.USERS), allows(role, Permission.QUOTAS)
+        if not (may_keys or may_more) or (counts := await self.waiting.count()) is None:
+            return 0
+        return counts.key_requests * may_keys + counts.quota_requests * may_more
 
 
 async def _refuse(request: Request, client: Client) -> bool:
@@ -55,23 +83,6 @@ async def _refuse(request: Request, client: Client) -> bool:
         raise Forbidden(f"{text}; ask an administrator for another role")
     await respond(client, "forbidden.html", status=403, user=request.caller.name, role=role)
     return True
-
-
-async def _show(request: Request, client: Client, page: AdminPage) -> None:
-    role = request.caller.role
-    await respond(
-        client,
-        "admin.html",
-        # the API would refuse what the page asks for
-        status=200 if page.is_for(role) else 403,
-        here=page,
-        is_allowed=page.is_for(role),
-        needed=" or ".join(f"'{one.value}'" for one in page.permissions),
-        sections=list(_sections(role)),
-        user=request.caller.name,
-        role=role,
-        rights=sorted(one.value for one in role.permissions),
-    )
 
 
 def _sections(role: Role) -> Iterator[tuple[str, list[AdminPage]]]:

@@ -93,7 +93,7 @@ def parse_rerank(body: object, most: int, *, with_documents: bool) -> RerankCall
 
 
 def parse_score(body: object, most: int) -> RerankCall:
-    """Raises InvalidRequest."""
+    """Parses a request of `/v1/score`. Raises InvalidRequest that names the field."""
     given = read(ScoreBody, body)
     check_model(given)
     names = ("text_1", "text_2")

@@ -77,4 +77,8 @@ ALLOWANCES: tuple[Operation, ...] = (
         allowances.QuotaRequestBody, answer=OBJECT,
         status="201",
     ),
+    Operation(
+        "POST", "/me/quota-requests/{id}/seen", "Note that you have seen the decision on a request",
+        answer=OBJECT,
+    ),
 )  # fmt: skip

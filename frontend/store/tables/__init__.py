@@ -24,7 +24,7 @@ from frontend.store.tables.audit import (
     chain_heads,
 )
 from frontend.store.tables.backends import backend_runs, backends
-from frontend.store.tables.canaries import canaries
+from frontend.store.tables.canaries import canaries, canary_results
 from frontend.store.tables.columns import metadata
 from frontend.store.tables.contents import batches, changes, files, responses, secrets, uploads
 from frontend.store.tables.limits import (
@@ -53,6 +53,7 @@ __all__ = [
     "backends",
     "batches",
     "canaries",
+    "canary_results",
     "chain_heads",
     "changes",
     "counters",

@@ -1,9 +1,16 @@
-"""Which models share the requests for a name."""
+"""Which models share the requests for a name, and what each gateway saw of them."""
 
-from sqlalchemy import JSON, BigInteger, Column, Index, Table
+from sqlalchemy import JSON, BigInteger, Column, Index, Table, Text
 from sqlalchemy import text as sql
 
-from frontend.store.tables.columns import identifier, instant, metadata, optional_instant, text
+from frontend.store.tables.columns import (
+    count,
+    identifier,
+    instant,
+    metadata,
+    optional_instant,
+    text,
+)
 
 _EXISTS = sql("deleted_at_us IS NULL")
 
@@ -20,4 +27,16 @@ canaries = Table(
     instant("updated_at_us"),
     optional_instant("deleted_at_us"),
     Index("uq_canaries_name", "name", unique=True, sqlite_where=_EXISTS, postgresql_where=_EXISTS),
+)
+
+canary_results = Table(
+    "canary_results",
+    metadata,
+    Column("gateway_id", Text, primary_key=True),
+    Column("canary_id", Text, primary_key=True),
+    Column("target", Text, primary_key=True),
+    instant("revision_us"),  # when the canary was changed that they belong to
+    count("requests"),
+    count("errors"),
+    instant("at_us"),
 )

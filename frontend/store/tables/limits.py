@@ -65,7 +65,9 @@ quota_requests = Table(
     instant("created_at_us"),
     optional_instant("decided_at_us"),
     optional_instant("expires_at_us"),  # until when the increase is asked for or granted
+    optional_instant("answer_seen_at_us"),
     Index("ix_quota_requests_status_id", "status", "id"),
+    Index("ix_quota_requests_user_id_status", "user_id", "status"),
 )
 
 counters = Table(

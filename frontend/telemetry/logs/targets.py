@@ -80,7 +80,7 @@ class Splunk:
     index: str = ""
 
     def send(self, lines: list[bytes]) -> Verdict:
-        """Raises Away, Refused."""
+        """Sends lines. Raises Away if the target does not answer, Refused if it refuses them."""
         status, answer = self.endpoint.post(b"\n".join(map(self._event, lines)), _JSON)
         if status == 400:
             # 400 is also the answer for a wrong index or channel, which an operator can correct
@@ -105,7 +105,7 @@ class Loki:
     host: str
 
     def send(self, lines: list[bytes]) -> Verdict:
-        """Raises Away, Refused."""
+        """Sends lines. Raises Away if the target does not answer, Refused if it refuses them."""
         streams: dict[str, list[list[str]]] = {}
         for line in lines:
             read = orjson.loads(line)

@@ -106,6 +106,6 @@ class Exporting(SpanProcessor):
             return
         self._failing = failing
         if failing:
-            _log.warning("the collector of traces does not accept spans; they are lost")
+            _log.warning("the trace collector does not accept spans; they are lost")
         else:
-            _log.info("the collector of traces accepts spans again")
+            _log.info("the trace collector accepts spans again")

@@ -56,6 +56,11 @@ class OpenAi(Remote):
     slots: int | None = None
     _asked: bool = False
 
+    @property
+    def reads_calls(self) -> bool:
+        """Its API has arguments as text."""
+        return True
+
     async def listed(self) -> list[Model]:
         """From `/v1/models`, with vLLM's figures of its load where it has them."""
         answer = await self.web.read("GET", "/v1/models", timeout_s=_LIST_S)

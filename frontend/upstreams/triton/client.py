@@ -106,6 +106,11 @@ class Triton:
         """The contract counts the tokens of each text."""
         return True
 
+    @property
+    def reads_calls(self) -> bool:
+        """The text of the model is read on our side of Triton."""
+        return False
+
     async def stored(self) -> dict[str, list[Version]]:
         """All models in the repository, steps of others too."""
         return await control.stored(self._connection)

@@ -73,7 +73,7 @@ def from_status(code: str, details: str, engine_id: str) -> GatewayError:
     # Triton 2.51 reports a restricted call as UNAVAILABLE, which clients would retry
     if is_restricted(code, details):
         private = {"id": engine_id, "upstream_text": details}
-        _log.warning("Triton restricts the call of %s", engine_id, extra=private)
+        _log.warning("request %s: Triton does not allow this call", engine_id, extra=private)
         return NotSupported(
             "the model server does not allow this gateway to load or unload models; the operator"
             " can load and unload models at the server, or give the gateway a key (setting"

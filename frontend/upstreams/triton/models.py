@@ -178,7 +178,11 @@ def read_model(
         return None
     # tensors of another contract have other fields, and calls would fail one by one
     if values.get("toolkit.contract") != CONTRACT:
-        _log.warning("%s uses contract %s", config.name, values.get("toolkit.contract"))
+        _log.warning(
+            "%s: this gateway does not support contract version %s",
+            config.name,
+            values.get("toolkit.contract"),
+        )
         return None
     tensors = frozenset(tensor.name for tensor in config.input)
     with contextlib.suppress(ValueError, TypeError, KeyError):
@@ -191,7 +195,7 @@ def read_model(
             max_batch=max(1, config.max_batch_size),
             own=config.name,
         )
-    _log.warning("%s has toolkit parameters that cannot be read", config.name)
+    _log.warning("the toolkit parameters of %s cannot be read", config.name)
     return None
 
 

@@ -23,7 +23,7 @@ from frontend.errors import GatewayError, UpstreamLost
 from frontend.reach import Reach
 from frontend.store.database import Database
 from frontend.store.location import Location
-from frontend.upstreams import web as web_module
+from frontend.upstreams import resolver
 from frontend.upstreams.openai.client import OpenAi
 from frontend.upstreams.protocol import Call
 from frontend.upstreams.web import Web
@@ -226,7 +226,7 @@ async def test_a_name_that_turns_inward_later_is_not_followed(
             writer.write(head.encode() + LIST)
             writer.close()
 
-        monkeypatch.setattr(web_module, "resolve", resolve)
+        monkeypatch.setattr(resolver, "resolve", resolve)
         server = await asyncio.start_server(answer, "127.0.0.9", 0)
         port = server.sockets[0].getsockname()[1]
         reach = Reach((ip_network("127.0.0.9/32"),))

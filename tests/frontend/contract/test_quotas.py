@@ -297,6 +297,41 @@ def test_more_is_requested_granted_and_used_within_a_second(bank: Bank) -> None:
     assert events[-1]["details"]["user_id"] == user
 
 
+def test_a_decision_is_shown_to_its_user_until_it_was_seen(bank: Bank) -> None:
+    def pending() -> dict[str, int]:
+        counts: dict[str, int] = bank.ask("GET", "/admin/status").json()["pending_decisions"]
+        return counts
+
+    def unseen(key: str) -> list[tuple[str, str, str | None]]:
+        mine = bank.ask("GET", "/me", key).json()["unseen_decisions"]
+        return [(one["id"], one["status"], one["note"]) for one in mine]
+
+    _, key = bank.user("hope")
+    _, other = bank.user("hugo")
+    before = pending()["quota_requests"]
+    ids = [
+        bank.ask("POST", "/me/quota-requests", key, {"amount": n, "reason": "more"}).json()["id"]
+        for n in (7000, 8000, 9000)
+    ]
+    assert pending()["quota_requests"] == before + 3
+    assert unseen(key) == []
+    early = bank.ask("POST", f"/me/quota-requests/{ids[2]}/seen", key, {})
+    assert (early.status_code, early.json()["error"]["code"]) == (404, "quota_request_not_found")
+    bank.make(f"/admin/quota-requests/{ids[0]}/approve")
+    bank.make(f"/admin/quota-requests/{ids[1]}/refuse", note="not in this term")
+    assert pending()["quota_requests"] == before + 1
+    shown = [(ids[0], "approved", None), (ids[1], "refused", "not in this term")]
+    assert unseen(key) == shown
+    # somebody else's does not exist
+    assert unseen(other) == []
+    assert bank.ask("POST", f"/me/quota-requests/{ids[0]}/seen", other, {}).status_code == 404
+    assert unseen(key) == shown
+    for _ in range(2):  # a repeated one changes nothing
+        seen = bank.ask("POST", f"/me/quota-requests/{ids[0]}/seen", key, {})
+        assert (seen.status_code, seen.json()["id"]) == (200, ids[0])
+        assert unseen(key) == shown[1:]
+
+
 def test_embeddings_that_fit_the_rest_of_a_budget_are_not_refused(bank: Bank) -> None:
     _, rich = bank.user("kim", tokens_month=100_000)
     text = " ".join(["word"] * 40)

@@ -185,6 +185,29 @@ def test_a_failing_version_is_withdrawn_everywhere_with_an_event_and_an_alarm(
     house.end(made["id"])
 
 
+def test_a_version_is_withdrawn_for_what_two_gateways_saw_together(house: House) -> None:
+    made = house.make("halves", ("chat@1", 0), ("chat@2", 100), min_requests=6)
+    for api in (house.one, house.two):
+        answers = [
+            house.ask("halves", text, key=house.users[4], api=api).json()["model"]
+            for text in ("VERSION, by halves", "BREAK 2", "BREAK 2")
+        ]
+        # three requests of six that it takes: neither gateway withdraws it by itself
+        assert answers == ["chat@2", "chat@1", "chat@1"]
+    wait_for(lambda: house.state(made["id"], 1) == "withdrawn", what="the sum")
+    shown = house.one.get("/admin/canaries/halves").json()["targets"][1]
+    assert shown["reason"] == "4 of its last 6 requests failed"
+
+    def stable() -> bool:
+        both = (house.ask("halves", key=house.users[5], api=api) for api in (house.one, house.two))
+        return {one.json()["model"] for one in both} == {"chat@1"}
+
+    wait_for(stable, what="both gateways")
+    events = [one for one in _events(house) if one["details"].get("name") == "halves"]
+    assert [one["action"] for one in events].count("canaries.withdraw") == 1
+    house.end(made["id"])
+
+
 def _events(house: House) -> list[dict[str, Any]]:
     found = house.one.get("/admin/events", params={"limit": 100, "order": "newest"})
     events: list[dict[str, Any]] = found.json()["data"]

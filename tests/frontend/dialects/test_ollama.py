@@ -27,7 +27,7 @@ from frontend.domain.events import Event
 from frontend.domain.models import Details, Model
 from frontend.domain.usage import Usage
 from frontend.errors import InvalidRequest
-from frontend.upstreams.registry import spellings
+from frontend.upstreams.names import spellings
 from frontend.upstreams.triton.contract import write_prompt, write_reply, write_sampling
 
 PIXEL = "iVBORw0KGgo="

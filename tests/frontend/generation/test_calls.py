@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from frontend.dialects.calls import join_calls
 from frontend.domain.events import Event
 from frontend.generation.calls import CallBuffer
 from tests.support.events import event
@@ -30,8 +31,8 @@ def deltas(calls: list[tuple[str, str]], cuts: int = 1) -> list[dict[str, Any]]:
     return found
 
 
-def passed(calls: list[dict[str, Any]], **end: Any) -> list[Event]:
-    buffer = CallBuffer()
+def passed(calls: list[dict[str, Any]], *, as_said: bool = False, **end: Any) -> list[Event]:
+    buffer = CallBuffer(as_said=as_said)
     events = [event(tool_calls=[one]) for one in calls] + [event(**end)]
     return [buffer.complete(one) for one in events]
 
@@ -69,6 +70,28 @@ def test_what_is_not_an_object_is_never_a_call(written: str) -> None:
     events = passed(deltas([("f", written)], cuts=0), finish="tool_calls")
     assert handed_out(events) == []
     assert (events[-1].text, events[-1].finish_reason) == (written, "stop")
+
+
+@pytest.mark.parametrize("cuts", [0, 1, 3])
+@pytest.mark.parametrize(
+    "written", ['{"city": "', "{city: 1}", "[1]", "1", '{"a": 1}}', '{"a": 1} {"b": 2}', "nope"]
+)
+def test_what_a_server_says_is_a_call_stays_one(written: str, cuts: int) -> None:
+    sent = deltas([("f", written), ("g", "{}"), ("f", written)], cuts)
+    events = passed(sent, as_said=True, finish="tool_calls")
+    found = join_calls(handed_out(events))
+    assert [(call["function"]["name"], call["function"]["arguments"]) for call in found] == [
+        ("f", written), ("g", "{}"), ("f", written)
+    ]  # fmt: skip
+    assert "".join(one.text for one in events) == ""
+    assert (events[-1].finish_reason, events[-1].partial_call) == ("tool_calls", False)
+
+
+@pytest.mark.parametrize("end", [{"finish": "length"}, {"finish": "stop", "stop_reason": "x"}])
+def test_what_a_server_cut_is_text(end: dict[str, Any]) -> None:
+    events = passed(deltas([("f", '{"x": [1')]), as_said=True, **end)
+    assert handed_out(events) == []
+    assert "".join(one.text for one in events) == '{"x": [1'
 
 
 def test_calls_before_a_cut_one_are_handed_out() -> None:

@@ -17,7 +17,7 @@ from frontend.generation.shares import Withdrawal
 from frontend.scheduling.policy import FairShare
 from frontend.scheduling.queue import Queue
 from frontend.upstreams.health import FAILURES
-from frontend.upstreams.placement import NOTHING, Need
+from frontend.upstreams.need import NOTHING, Need
 from tests.support.events import MODEL, event, no_images, structures
 from tests.support.upstream import ScriptedUpstream, fleet_of, request
 
@@ -219,6 +219,33 @@ async def test_what_a_caller_did_wrong_does_not_count() -> None:
     rule = site.path.shares.find("m")
     assert rule is not None
     assert rule.records["new"].since(0)[:2] == (0, 0)
+
+
+async def test_gateways_that_see_a_part_of_the_failures_each_decide_by_the_sum() -> None:
+    sites = [await Site(canary(("old", 90), ("new", 10))).ready() for _ in range(3)]
+    for site in sites:
+        for number in range(10):
+            site.path.shares.saw("m", "new", failed=number % 4 == 0)
+            site.path.shares.saw("m", "old", failed=False)
+        assert not site.withdrawn, "10 requests of 20 that it takes"
+    first, *others = (site.path.shares for site in sites)
+    changed = [replace(one, revision_us=7) for one in others[0].results()]
+    first.learn(changed)
+    assert not sites[0].withdrawn, "the canary was changed since"
+    first.learn(others[0].results())
+    first.learn(others[0].results())
+    (gone,) = sites[0].withdrawn
+    assert (gone.target, gone.reason) == ("new", "6 of its last 20 requests failed")
+
+
+async def test_what_fails_as_often_as_the_stable_one_by_the_sum_stays() -> None:
+    site = await Site(canary(("old", 90), ("new", 10), min_requests=4)).ready()
+    shares = site.path.shares
+    for name in ("old", "new"):
+        for number in range(3):
+            shares.saw("m", name, failed=number == 0)
+    shares.learn(shares.results())
+    assert not site.withdrawn
 
 
 async def test_the_stable_target_is_never_withdrawn_nor_one_that_fails_as_often() -> None:

@@ -1,6 +1,8 @@
 """Bodies are read within bounds; a client that leaves or stalls ends the work for it."""
 
 import asyncio
+import gc
+import weakref
 from typing import Any
 
 import orjson
@@ -187,3 +189,27 @@ def depth(value: Any) -> int:
 @given(JSON.filter(lambda value: isinstance(value, dict | list)), st.integers(1, 6))
 def test_depth_is_measured(value: Any, levels: int) -> None:
     assert is_deeper(value, levels) == (depth(value) > levels)
+
+
+async def test_a_watched_request_leaves_memory_when_it_ends() -> None:
+    """Its body may be large, and the next collection of garbage late."""
+    peer = Peer()
+    client = peer.client()
+    gone = weakref.ref(client)
+    gc.disable()
+    try:
+
+        async def handle(client: Client) -> None:
+            with client.watched():
+                await asyncio.sleep(0)
+
+        task = asyncio.create_task(handle(client))
+        del client
+        await task
+        del task
+        # the watcher ends in the next turns of the loop
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert gone() is None
+    finally:
+        gc.enable()

@@ -77,4 +77,4 @@ async def test_without_a_database_the_work_is_done_all_the_same(
             done = True
         await database.close()
         assert done
-    assert caplog.text.count("continuing without the turn of room") == 2
+    assert caplog.text.count("continuing without the lock 'room'") == 2

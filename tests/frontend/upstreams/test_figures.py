@@ -15,8 +15,9 @@ from frontend.generation.path import Path
 from frontend.scheduling.policy import FairShare
 from frontend.scheduling.queue import Queue
 from frontend.upstreams.member import ALARM_S, Member, Placing
+from frontend.upstreams.need import Need
 from frontend.upstreams.openai.client import OpenAi
-from frontend.upstreams.placement import Need, Places
+from frontend.upstreams.placement import Places
 from frontend.upstreams.prefixes import Prefixes
 from frontend.upstreams.protocol import Figures
 from frontend.upstreams.registry import Registry

@@ -24,7 +24,7 @@ from frontend.scheduling.queue import Queue
 from frontend.upstreams.fleet import Fleet
 from frontend.upstreams.health import FAILURES
 from frontend.upstreams.member import Placing
-from frontend.upstreams.placement import Need
+from frontend.upstreams.need import Need
 from frontend.upstreams.probes import try_again
 from tests.support.events import MODEL, event, no_images, structures
 from tests.support.upstream import ScriptedUpstream, fleet_of, request

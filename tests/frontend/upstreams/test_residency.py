@@ -8,8 +8,9 @@ import pytest
 
 from frontend.domain.models import Model
 from frontend.errors import BackendFailed, BackendUnavailable
-from frontend.upstreams import residency as module
-from frontend.upstreams.registry import Registry, spellings
+from frontend.upstreams import residency, stay
+from frontend.upstreams.names import spellings
+from frontend.upstreams.registry import Registry
 from tests.support.events import MODEL
 from tests.support.upstream import ScriptedUpstream
 
@@ -30,7 +31,9 @@ class Clock:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    monkeypatch.setattr(module, "time", clock := Clock())
+    clock = Clock()
+    for module in (residency, stay):
+        monkeypatch.setattr(module, "time", clock)
     return clock
 
 

@@ -153,8 +153,8 @@ def test_a_load_that_fails_leaves_what_serves(server: TritonServer) -> None:
     (answer,) = result(server, "canary", "echo")
     assert answer["problem"] is None
     assert answer["outputs"]["event"].startswith("BYTES")
-    assert answer["text"] == "ok"
-    assert '"ok"' in run(server, "canary", "echo").stdout
+    assert answer["text"].startswith("The capital of France is")
+    assert '"The capital of France is' in run(server, "canary", "echo").stdout
 
 
 def test_a_version_is_tried_and_taken_back_or_promoted(server: TritonServer) -> None:

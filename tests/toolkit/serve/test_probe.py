@@ -1,5 +1,7 @@
 """Which steps a health probe asks, and with which requests; no server."""
 
+import json
+
 from google.protobuf import text_format
 
 from toolkit.model_config import ModelConfig
@@ -33,7 +35,10 @@ def test_a_language_model_is_asked_to_read_a_prompt_and_to_cancel_nothing() -> N
         config("m.engine"),
     )
     assert (first.step, engine.step) == ("m.prompt", "m.engine")
-    assert b'{"text": "ok ' in first.make().raw_input_contents[0]
+    prompt = json.loads(first.make().raw_input_contents[0][4:])["text"]
+    number, text = prompt.split(" ", 1)
+    assert number.isdecimal()
+    assert text == "The capital of France is"
     assert [each.name for each in engine.make().inputs] == ["cancel"]
     assert (first.decoupled, engine.decoupled) == (False, True)
 

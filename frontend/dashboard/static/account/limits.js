@@ -1,6 +1,6 @@
 // What is left, and requests for more.
 import { call } from "../playground/api.js";
-import { byId, element, onSubmit } from "../playground/dom.js";
+import { byId, element, fail, onSubmit } from "../playground/dom.js";
 import { count, empty, moment, pages, table } from "./parts.js";
 
 const HOLDERS = { user: "Your own", group: "Shared by your group", organisation: "Shared by your organisation" };
@@ -41,12 +41,33 @@ export async function showLimits() {
   );
 }
 
+const asked = (one) => `${count(one.amount)} ${one.measure} per ${one.period}${one.model ? ` of ${one.model}` : ""}`;
+
+// Decisions that the user has not seen yet: each stays until its button is used.
+export function showDecisions(decisions) {
+  byId("decisions").replaceChildren(...decisions.map((one) => {
+    const note = one.note ? `: ${one.note}` : ".";
+    const text = element("span", { textContent: `Your request for ${asked(one)} was ${one.status}${note} ` });
+    const done = element("button", { type: "button", textContent: "OK" });
+    done.setAttribute("aria-label", `Hide the decision on ${asked(one)}`);
+    const line = element("p", { className: "notice" }, text, done);
+    done.addEventListener("click", async () => {
+      done.disabled = true;
+      try {
+        await call("POST", `/me/quota-requests/${one.id}/seen`, {});
+        line.remove();
+      } catch (error) {
+        done.disabled = false;
+        fail(error);
+      }
+    });
+    return line;
+  }));
+}
+
 export async function showRequests() {
   const { rows } = await pages("/me/quota-requests");
-  const shown = rows.map((one) => {
-    const what = `${count(one.amount)} ${one.measure} per ${one.period}${one.model ? ` of ${one.model}` : ""}`;
-    return [what, one.reason, one.status, one.note ?? ""];
-  });
+  const shown = rows.map((one) => [asked(one), one.reason, one.status, one.note ?? ""]);
   byId("asked").replaceChildren(
     rows.length ? table("Table of requests for higher limits", ["Asked for", "Reason", "State", "Answer"], shown) : empty("You have not requested a higher limit yet."),
   );

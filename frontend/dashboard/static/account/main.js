@@ -3,7 +3,7 @@ import { call } from "../playground/api.js";
 import { byId, element, fail } from "../playground/dom.js";
 import { showAudit } from "./audit.js";
 import { showKeys } from "./keys.js";
-import { showCredits, showLimits, showRequests } from "./limits.js";
+import { showCredits, showDecisions, showLimits, showRequests } from "./limits.js";
 import { showFactor } from "./security.js";
 import { showSessions } from "./sessions.js";
 import { prepareUsage, showUsage } from "./usage.js";
@@ -16,6 +16,7 @@ try {
   // names may be written from right to left
   byId("who").replaceChildren("Signed in as ", element("bdi", { textContent: me.display_name || me.name }), `, with the role ${me.role}.`);
   byId("administer").hidden = me.permissions.every((one) => OWN.includes(one));
+  showDecisions(me.unseen_decisions);
   const names = await showKeys();
   prepareUsage(names);
   await Promise.all([showCredits(), showLimits(), showRequests(), showUsage(names), showAudit(), showFactor(), showSessions()]);

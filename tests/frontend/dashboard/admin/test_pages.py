@@ -323,6 +323,11 @@ def test_requests_are_approved_and_refused(browser: Browser, site: Site) -> None
         more = {"amount": 777_000, "reason": SCRIPT}
         assert http.post("/me/quota-requests", json=more, headers=csrf(http)).status_code == 201
     with site.signed_in(browser, "third") as page:
+        open_admin(page, "users")
+        # other tests may have requests of their own
+        waiting = page.locator(".side").get_by_role("link", name="Requests").locator(".badge")
+        assert int(waiting.inner_text()) >= 3
+        check_accessible(page)
         open_admin(page, "requests")
         expect(row(page, carol)).to_contain_text(SCRIPT)
         page.get_by_role("button", name=f"Approve {carol}").click()
@@ -344,6 +349,16 @@ def test_requests_are_approved_and_refused(browser: Browser, site: Site) -> None
         noticed(page, "Approved the request")
         assert page.locator("img[src=x]").count() == 0
         check_accessible(page)
+    with site.signed_in(browser, "sue") as page:
+        page.goto("/dashboard")
+        told = page.locator("#decisions p").filter(has_text="777,000 tokens per month")
+        expect(told).to_contain_text("was approved")
+        check_accessible(page)
+        told.get_by_role("button", name="Hide the decision on 777,000 tokens per month").click()
+        expect(told).to_have_count(0)
+        page.reload()
+        expect(page.locator("#account")).to_have_attribute("data-ready", "true")
+        expect(told).to_have_count(0)
 
 
 def test_an_upstream_is_registered_drained_and_deleted(browser: Browser, site: Site) -> None:

@@ -206,7 +206,7 @@ def test_spans_that_are_not_taken_are_counted(
             wait_for(lambda lost=lost: counts.lost == lost, what="a lost span")  # type: ignore[misc]
         assert (counts.sent, counts.lost) == (0, 2)
         own = [one.message for one in caplog.records if one.name.startswith("frontend")]
-        assert own == ["the collector of traces does not accept spans; they are lost"]
+        assert own == ["the trace collector does not accept spans; they are lost"]
         if mode == "away":
             return
         collector.mode = "accept"
