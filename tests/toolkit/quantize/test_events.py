@@ -13,7 +13,7 @@ def shares(passes: int, parts: list[int]) -> list[float]:
         counted.begin(number)
         for _ in range(number):
             counted.advance()
-    counted.advance()  # of a modifier that reads no text: the library does not announce it
+    counted.advance()  # of a modifier that does not read text: the library does not announce it
     total, done, seen = 0.0, 0.0, []
     for event in sent:
         total, done = event.get("total", total), done + event.get("advance", 0)
