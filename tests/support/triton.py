@@ -15,6 +15,7 @@ from pathlib import Path
 import grpc
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
+from tests.support.processes import PATIENCE_S
 from toolkit.runtime.environments import link_environments
 from toolkit.runtime.triton import ensure_triton
 from toolkit.serve.child import Child, Command, clean_environment
@@ -72,7 +73,7 @@ def serve(
         f"--http-port={http_port}",
         "--allow-metrics=false",
         "--model-control-mode=explicit",
-        "--exit-timeout-secs=30",
+        f"--exit-timeout-secs={PATIENCE_S}",
         *(f"--load-model={model}" for model in models),
     ]
     environment = clean_environment(

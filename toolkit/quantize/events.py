@@ -37,6 +37,32 @@ class Step:
         self._send({"step": self._number, "note": text})
 
 
+class Passes:
+    """Counts the parts of a model in all passes over it, so that the percentage only grows.
+
+    A total that grew with each pass would make the percentage fall when a pass begins.
+    """
+
+    def __init__(self, step: Step, passes: int) -> None:
+        self._step = step
+        self._passes = passes
+        self._parts = 0
+        self._done = 0
+
+    def begin(self, parts: int) -> None:
+        """A pass over that many parts begins; those that follow are expected to have as many."""
+        self._step.total(self._done + parts * max(self._passes, 1))
+        self._passes -= 1
+        self._parts = parts
+
+    def advance(self) -> None:
+        """One part is done. Outside of a pass it is not counted: it is not in the total."""
+        if self._parts:
+            self._parts -= 1
+            self._done += 1
+            self._step.advance()
+
+
 class Events:
     """Writes the worker's messages; implements `toolkit.progress.Progress`."""
 

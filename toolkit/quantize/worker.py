@@ -18,7 +18,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 
 from toolkit.convert.strict import load
 from toolkit.errors import QuantizeError
-from toolkit.quantize.events import Events, Job, work
+from toolkit.quantize.events import Events, Job, Passes, work
 from toolkit.quantize.layers import check_fused
 from toolkit.quantize.methods import NEVER_QUANTIZED, Method, find_method, is_ignored
 from toolkit.quantize.tokens import pack_samples
@@ -147,7 +147,8 @@ def _compress(model: Any, recipe: list[Any], batches: Any, device: str, events: 
     if device == "cpu":
         _keep_off_accelerators()
     with events.step("quantize", unit="layers") as step:
-        _count_layers(step)
+        # the library's pipeline gives each modifier that reads text a pass of its own
+        _count_layers(Passes(step, sum(part.requires_calibration_data for part in recipe)))
         if batches is None:
             oneshot(model=model, recipe=recipe)
         else:
@@ -166,27 +167,24 @@ def _keep_off_accelerators() -> None:
         cache.IntermediatesCache.pin_memory = lambda *_, **__: None
 
 
-def _count_layers(step: Any) -> None:
+def _count_layers(passes: Passes) -> None:
     """Reports each part of the model that the library has finished, in each of its passes."""
     pipeline: Any = import_module("llmcompressor.pipelines.sequential.pipeline")
     callbacks: Any = import_module("llmcompressor.core").LifecycleCallbacks
     trace, end = pipeline.trace_subgraphs, callbacks.sequential_epoch_end
-    total = 0
 
-    def tell_total(*arguments: Any, **options: Any) -> Any:
-        nonlocal total
+    def tell_begin(*arguments: Any, **options: Any) -> Any:
         parts = trace(*arguments, **options)
-        total += len(parts)
-        step.total(total)
+        passes.begin(len(parts))
         return parts
 
     def tell_end(*arguments: Any, **options: Any) -> Any:
         result = end(*arguments, **options)
-        step.advance()
+        passes.advance()
         return result
 
     # replaced in the library: it reports only to tqdm
-    pipeline.trace_subgraphs = tell_total
+    pipeline.trace_subgraphs = tell_begin
     callbacks.sequential_epoch_end = tell_end
 
 

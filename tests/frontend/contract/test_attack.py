@@ -34,6 +34,23 @@ _TEXTS = (
 )  # fmt: skip
 _NUMBERS = ("1.5", "1e400", "NaN", "-Infinity", "true", '"1"', "9223372036854775808", "[]", "{}")
 """None of them is an integer that a field may be. JSON has no NaN; Python's would be sent as it."""
+_OTHERS = {
+    "string": ('"1"', '"٣"', '"-1"', '"1e400"'),
+    "integer": ("1", "-1"),
+    "number": ("1.5", "-0.0", "1e-400"),
+    "boolean": ("true",),
+    "array": ("[]", "[1]"),
+    "object": ("{}", '{"a": {"b": [1]}}'),
+}
+"""Values by their types in JSON Schema; the digit in one of them is an Arabic one."""
+_NEVER = (
+    "1e400",
+    "-1e400",
+    "NaN",
+    "Infinity",
+    "[" * 2000 + "]" * 2000,
+    '{"a":' * 900 + "1" + "}" * 900,
+)
 _READING = ("GET", "HEAD")
 _MEMBER = {Permission.PUBLIC, Permission.INFER, Permission.SELF}
 _MOST = 65_536
@@ -274,6 +291,35 @@ def test_odd_values_are_refused_by_name_or_stored_as_they_are(
                     assert not answer.json()["error"]["param"] or (
                         name in answer.json()["error"]["param"]
                     ), (path, body, answer.text)
+
+
+def test_values_of_other_types_are_refused_and_change_nothing(
+    campus: Campus, writes: list[Write]
+) -> None:
+    before, sent = campus.dump(), 0
+    for one in writes:
+        path = _with_id(campus, one.path)
+        for name, schema in one.fields.items():
+            kinds = _types(schema)
+            if not kinds:
+                continue
+            if "number" in kinds:
+                kinds.add("integer")
+            wrong = [text for kind, texts in _OTHERS.items() if kind not in kinds for text in texts]
+            rest = {key: value for key, value in one.body.items() if key != name}
+            others = "".join(f"{json.dumps(key)}: {json.dumps(rest[key])}, " for key in rest)
+            right = json.dumps(one.body.get(name))
+            bodies = [f'{{{others}"{name}": {value}}}' for value in (*wrong, *_NEVER)]
+            # of two values for one name, the last one counts
+            bodies.append(f'{{{others}"{name}": {right}, "{name}": {_NEVER[0]}}}')
+            for body in bodies:
+                answer = campus.ask("admin", one.method, path, body.encode())
+                assert answer.status_code == 400, (one.method, path, body[:200], answer.text)
+                param = answer.json()["error"]["param"]
+                assert not param or name in param, (path, body[:200], answer.text)
+                sent += 1
+    assert sent > 500
+    assert campus.dump() == before
 
 
 def test_odd_ids_and_cursors_find_nothing(campus: Campus, table: list[Route]) -> None:

@@ -1,8 +1,33 @@
 """Two processes that exchange what they have served give every user its share of both."""
 
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+
 from frontend.scheduling.policy import FairShare
 from frontend.scheduling.shared import charge_elsewhere
+from tests.frontend.scheduling.test_acceptance import Size, fixed, heavy_tail
 from tests.support.shares import Asker, Pool
+
+ALL = (1, 2, 3, 10)
+Errors = tuple[float, float]
+DESIGNS: dict[str, tuple[Size, tuple[int, ...], tuple[int, ...], Errors, Errors]] = {
+    "all at both, equal requests": (fixed(100), ALL, ALL, (0.0, 0.0), (0.0, 0.0)),
+    "all at both, long tail": (heavy_tail, ALL, ALL, (11.31, 4.12), (0.21, 0.42)),
+    "two at one gateway only, equal requests": (
+        fixed(100), (1, 2, 10), (1, 3, 10), (1.12, 0.0), (0.03, 0.0),
+    ),
+    "two at one gateway only, long tail": (
+        heavy_tail, (1, 2, 10), (1, 3, 10), (28.81, 2.92), (0.21, 0.22),
+    ),
+    "three at one gateway only, equal requests": (
+        fixed(100), (1, 10), (2, 3, 10), (1.62, 0.0), (0.04, 0.0),
+    ),
+}  # fmt: skip
+"""Sizes of requests, weights of the users at each of two gateways, and the errors of shares in
+percentage points after 10 exchanges and after 400: with an exchange of what was served, and with
+one place for all deficits."""
 
 
 def run_both(one: list[Asker], two: list[Asker], until_s: float, every_s: float = 1000) -> Pool:
@@ -40,6 +65,38 @@ def check(both: Pool) -> None:
 
 def asker(weight: int, group: str = "") -> Asker:
     return Asker(f"u{weight}", weight, group, depth=16)
+
+
+def run_one(one: list[Asker], two: list[Asker], until_s: float) -> Pool:
+    """One scheduler for both processes, or deficits that both keep in one place: every decision is
+    made with all that is known, on all slots."""
+    depths = Counter[str]()
+    for each in (*one, *two):
+        depths[each.name] += each.depth
+    askers = {each.name: replace(each, depth=depths[each.name]) for each in (*one, *two)}
+    return Pool(FairShare(8), [*askers.values()]).run(until_s)
+
+
+def error(pool: Pool) -> float:
+    """The largest difference of a user's share from what is due, in percentage points."""
+    whole = sum(each.weight for each in pool.askers)
+    return max(abs(pool.share(each.name) - 100 * each.weight / whole) for each in pool.askers)
+
+
+@pytest.mark.parametrize("name", DESIGNS)
+def test_share_errors_of_both_designs_are_as_recorded(name: str) -> None:
+    """The figures are those of docs/decisions/0051; a change of the exchange changes them."""
+    size, here, there, soon, later = DESIGNS[name]
+    one, two = (
+        [Asker(f"u{weight}", weight, size=size, depth=16) for weight in weights]
+        for weights in (here, there)
+    )
+    for until_s, recorded in ((10_000, soon), (400_000, later)):
+        exchanged, central = run_both(one, two, until_s), run_one(one, two, until_s)
+        assert (round(error(exchanged), 2), round(error(central), 2)) == recorded
+    assert error(exchanged) <= 2
+    # neither leaves a slot empty
+    assert sum(exchanged.served.values()) == pytest.approx(sum(central.served.values()), rel=0.05)
 
 
 def test_all_users_at_both() -> None:

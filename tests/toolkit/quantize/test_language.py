@@ -7,6 +7,8 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from tests.support.processes import alive, wait_for
 from tests.support.tiny_language import save_tiny_language
 from toolkit.convert.quiet import quiet
 from toolkit.errors import ConvertError, QualityError, QuantizeError
-from toolkit.progress import silent
+from toolkit.progress import Progress, Step, silent
 from toolkit.quantize import language
 from toolkit.quantize.autoawq import repack
 from toolkit.quantize.job import Judging, Options, prepare
@@ -52,13 +54,48 @@ def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def quantized(
-    source: Path, output: Path, method: str, judging: Judging = JUDGING, **options: Any
+    source: Path,
+    output: Path,
+    method: str,
+    judging: Judging = JUDGING,
+    progress: Progress = silent,
+    **options: Any,
 ) -> dict[str, Any]:
     fetched = Fetched(source, digest(source))
     settings = chosen(method, **options)
     return place_result(
-        output, lambda place: quantize_language(fetched, settings, judging, place, silent)
+        output, lambda place: quantize_language(fetched, settings, judging, place, progress)
     )
+
+
+class Shares:
+    """What is done of `quantize`, as a share of its total, after each message about it."""
+
+    def __init__(self) -> None:
+        self.seen: list[float] = []
+
+    @contextmanager
+    def step(
+        self, title: str, *, total: float | None = None, unit: str = "steps"
+    ) -> Iterator[Step]:
+        with silent.step(title, total=total, unit=unit) as step:
+            yield Share(self.seen) if title == "quantize" else step
+
+
+class Share:
+    def __init__(self, seen: list[float]) -> None:
+        self._seen = seen
+        self._done = self._whole = 0.0
+
+    def advance(self, amount: float = 1) -> None:
+        self._done += amount
+        self._seen.append(self._done / self._whole)
+
+    def total(self, amount: float) -> None:
+        self._whole = amount
+        self._seen.append(self._done / self._whole)
+
+    def note(self, text: str) -> None: ...
 
 
 def chosen(method: str, **options: Any) -> Options:
@@ -80,7 +117,11 @@ def test_each_method_quantizes_all_but_what_is_ignored(
     llama: Path, tmp_path: Path, method: str
 ) -> None:
     bits, kind, ignore, left_out = METHODS[method]
-    report = quantized(llama, tmp_path / "out", method, ignore=ignore)
+    shares = Shares()
+    report = quantized(llama, tmp_path / "out", method, progress=shares, ignore=ignore)
+    assert shares.seen == sorted(shares.seen), "a percentage goes back"
+    reads_text = method not in {"fp8", "int4-rtn"}
+    assert shares.seen[-1:] == ([1] if reads_text else [])
     config = json.loads((tmp_path / "out" / "config.json").read_text())
     about = config["quantization_config"]
     assert about["quant_method"] == "compressed-tensors"

@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.processes import ROOT
 from toolkit.serve import folder as module
-from toolkit.serve.folder import SHARED_MEMORY_LIST, PrivateFolder, make_private, sweep
+from toolkit.serve.folder import SHARED_MEMORY_LIST, PrivateFolder, check_disk, make_private, sweep
 
 
 @pytest.fixture(autouse=True)
@@ -97,3 +97,26 @@ def test_a_folder_of_logs_becomes_private(tmp_path: Path) -> None:
     open_to_all.mkdir(mode=0o755)
     assert make_private(open_to_all).stat().st_mode & 0o777 == 0o700
     assert make_private(tmp_path / "a" / "b").stat().st_mode & 0o777 == 0o700
+
+
+def test_logs_that_cannot_be_written_are_a_warning_that_names_the_folder(tmp_path: Path) -> None:
+    assert check_disk(tmp_path / "logs") is None
+    assert not list((tmp_path / "logs").iterdir())
+    (tmp_path / "file").touch()
+    logs = tmp_path / "file" / "logs"
+    assert check_disk(logs) == (
+        f"warning: {logs} cannot be written: Not a directory; "
+        "free space there, or this service has no logs"
+    )
+
+
+def test_a_full_disk_is_a_warning_that_names_the_folder(tmp_path: Path) -> None:
+    """No file of the process may grow: what posix_fallocate then meets is a limit of size."""
+    code = "import resource, signal, sys; from pathlib import Path; "
+    code += "from toolkit.serve.folder import check_disk; "
+    code += "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+    code += "resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)); "
+    code += "print(check_disk(Path(sys.argv[1])))"
+    command = [sys.executable, "-c", code, str(tmp_path / "logs")]
+    ran = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    assert ran.stdout.startswith(f"warning: {tmp_path / 'logs'} cannot be written: File too large;")
