@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -309,6 +310,11 @@ def test_ctrl_c_while_models_load_ends_it_at_once(echo_repository: Path, tmp_pat
     assert "stopped" in log.read_text()
 
 
+def _models_at(port: int) -> list[dict[str, Any]]:
+    services = json.loads(_toolkit("ps", "--json").stdout)
+    return next(each["models"] for each in services if each["port"] == port)
+
+
 def test_a_model_that_does_not_load_is_left_out_and_named(
     echo_repository: Path, tmp_path: Path
 ) -> None:
@@ -316,11 +322,20 @@ def test_a_model_that_does_not_load_is_left_out_and_named(
     shutil.copytree(echo_repository, own, symlinks=True)
     source = own / "echo.engine" / "1" / "model.py"
     source.write_text("raise RuntimeError('the weights are gone')\n")
+    # its step loads, it does not
+    config = own / "echo-diffusion" / "config.pbtxt"
+    config.write_text(config.read_text().replace("dims: 1\n", "dims: 7\n"))
     with served(own, tmp_path / "log") as service:
         said = " ".join(service.log.read_text().split())
         assert "echo cannot be loaded and is not served: RuntimeError: the weights are gone" in said
         assert status_of(f"{service.url}/v1/models/echo-embedding") == 200
         assert status_of(f"{service.url}/v1/models/echo") == 404
+        # nor are the steps that could be loaded
+        assert [each["model"] for each in _models_at(service.port)] == ["echo-embedding"]
+        status = _toolkit("models", "status", "echo", "--port", str(service.port))
+        assert status.returncode == 1
+        assert "echo.engine: failed" in status.stderr
+        assert "the weights are gone" in status.stderr
     strict = [sys.executable, "-m", "toolkit", "serve", str(own), "--port", str(free_port())]
     ran = subprocess.run(
         [*strict, "--strict"], cwd=ROOT, capture_output=True, text=True, check=False, timeout=120

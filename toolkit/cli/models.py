@@ -85,6 +85,7 @@ def status(options: OneModel) -> None:
         # a step may be missing from the repository, and the ensemble then failed to load
         family = [model.name, *(step for step in steps_of(model.config) if step in all_models)]
         rows = [row for each in family for row in statistics_of(control, all_models[each])]
+        states = [(each, state(all_models[each])) for each in family[1:]]
     # after the connection was closed: the gateway may take up to 2 s to answer
     does = options.activity().get(model.name)
     if options.as_json:
@@ -94,6 +95,9 @@ def status(options: OneModel) -> None:
         columns = ("model", "version", "requests", "failed", "mean", "queued")
         print_table(columns, [_statistics_row(row) for row in rows])
     say(f"{model.name}: {state(model)}{_speed(does)}")
+    for step, why in states:
+        if why.startswith("failed"):
+            say(f"{step}: {why}")
     raise typer.Exit(0 if model.serving else 1)
 
 

@@ -212,6 +212,14 @@ class Control:
             self._unload(each)
         return [each for each in unloaded if models[each].serving]
 
+    def unload_steps(self, name: str) -> None:
+        """Unloads the loaded steps of a model that is not loaded itself. Raises ServeError."""
+        models = self.models()
+        for each in _to_unload(name, models, Steps.OWN):
+            # Triton forgets why a model failed when it is told to unload it
+            if each != name and models[each].serving:
+                self._unload(each)
+
     def _unload(self, name: str) -> None:
         """Returns when it is unloaded: its steps must stay while its requests still run."""
         request = service_pb2.RepositoryModelUnloadRequest(model_name=name)

@@ -18,6 +18,7 @@ _ENGINE_ERROR = re.compile(
     r"(?P<type>[A-Za-z_][\w.]*(?:Error|Exception|Exit))(?:: (?P<text>.*))?$",
     re.MULTILINE,
 )
+_DAMAGED = "; a file of weights is damaged: run `toolkit build-repo` again"
 _CONSEQUENCES = ("WorkerProc initialization failed", "Engine core initialization failed")
 _PYDANTIC = re.compile(r"validation errors? for \w+\s+(?:Value error, )?(.*?)\s*\[type=", re.DOTALL)
 
@@ -32,7 +33,7 @@ def plain(reason: str, log: str = "") -> str:
             " runs out"
         )
     if _HIDDEN in reason and (cause := _engine_cause(log)):
-        return cause
+        return f"{cause}{_DAMAGED}" if cause.startswith("SafetensorError") else cause
     text = reason.rpartition("state: ")[2].partition("\n\nAt:")[0].strip().rstrip(";")
     # each layer of Triton puts its status before the text
     while _STATUS.match(text):

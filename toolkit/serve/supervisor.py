@@ -10,7 +10,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -24,6 +24,7 @@ from toolkit.progress import Progress, silent
 from toolkit.runtime.environments import link_environments
 from toolkit.runtime.triton import ensure_triton
 from toolkit.serve import stubs
+from toolkit.serve.control import Control
 from toolkit.serve.folder import check_disk, make_private, sweep
 from toolkit.serve.front import GATEWAY_SOCKET, Front, gateway, relay, wait_until_ready
 from toolkit.serve.healing import Healer
@@ -255,6 +256,9 @@ class Supervisor:
                 raise
             for model, reason in failed.reasons.items():
                 self.report(f"{model} cannot be loaded and is not served: {reason}")
+                # Triton keeps the steps that it could load, which nobody can use now
+                with suppress(ServeError):
+                    Control(self._triton.api, self.options.repository).unload_steps(model)
             self.report("all other models are served; for details, run `toolkit logs MODEL`")
             self.models = [model for model in self.models if model.name not in failed.reasons]
 

@@ -57,7 +57,8 @@ REASON = f"{BEGIN}Internal: RuntimeError: Engine core initialization failed. See
         ("KeyError: 'lm_head.weight'", "KeyError: 'lm_head.weight'"),
         (
             "safetensors_rust.SafetensorError: incomplete metadata, file not fully covered",
-            "SafetensorError: incomplete metadata, file not fully covered",
+            "SafetensorError: incomplete metadata, file not fully covered; a file of weights is"
+            " damaged: run `toolkit build-repo` again",
         ),
     ],
 )
