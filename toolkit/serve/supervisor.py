@@ -256,7 +256,7 @@ class Supervisor:
                 raise
             for model, reason in failed.reasons.items():
                 self.report(f"{model} cannot be loaded and is not served: {reason}")
-                # Triton keeps the steps that it could load, which nobody can use now
+                # Triton keeps the steps that it could load; without their model they are of no use
                 with suppress(ServeError):
                     Control(self._triton.api, self.options.repository).unload_steps(model)
             self.report("all other models are served; for details, run `toolkit logs MODEL`")
