@@ -216,7 +216,7 @@ class Control:
         """Unloads the loaded steps of a model that is not loaded itself. Raises ServeError."""
         models = self.models()
         for each in _to_unload(name, models, Steps.OWN):
-            # Triton forgets why a model failed when it is told to unload it
+            # an unload would make Triton forget why a model failed
             if each != name and models[each].serving:
                 self._unload(each)
 
