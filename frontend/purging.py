@@ -13,6 +13,7 @@ from typing import Any
 from frontend.accounts.directory.actor import Actor
 from frontend.accounts.directory.change import Changes
 from frontend.accounts.directory.events import Events
+from frontend.background import in_background
 from frontend.cache.answers import AnswerCache
 from frontend.cache.memory import MemoryEntries
 from frontend.domain.accounts import AdminEvent
@@ -64,12 +65,10 @@ class Purging:
         """Follows the purges of other processes until the block ends, then closes the cache."""
         newest = await self._newest()
         self._seen = "" if newest is None else newest.id
-        task = asyncio.create_task(self._follow())
         try:
-            yield
+            async with in_background(self._follow()):
+                yield
         finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
             await self.cache.entries.close()
 
     async def _follow(self) -> None:

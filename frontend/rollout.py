@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 from frontend.accounts.directory.canaries import MOST, Canaries
+from frontend.background import in_background
 from frontend.domain.canaries import Result
 from frontend.errors import Conflict, StoreUnavailable
 from frontend.generation.shares import RECENT_S, Shares, Withdrawal
@@ -62,12 +63,8 @@ class Rollout:
     @asynccontextmanager
     async def reporting(self) -> AsyncIterator[None]:
         """Exchanges results with the other gateways until the block ends."""
-        task = asyncio.create_task(self._report())
-        try:
+        async with in_background(self._report()):
             yield
-        finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
 
     async def _report(self) -> None:
         while True:

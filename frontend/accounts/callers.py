@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from frontend.accounts.credentials import Credential, is_same
 from frontend.accounts.scopes import make_scope
 from frontend.accounts.throttle import Throttle
+from frontend.background import in_background
 from frontend.domain.audit import AuditLevel, AuditPolicy
 from frontend.domain.identity import Caller, Permission, Role
 from frontend.domain.labels import make_rules
@@ -91,13 +92,10 @@ class Callers:
     @contextlib.asynccontextmanager
     async def watching(self) -> AsyncIterator[None]:
         """Follows changes, and stores when keys were used, until the block ends."""
-        tasks = [asyncio.create_task(self._follow()), asyncio.create_task(self._flush_often())]
         try:
-            yield
+            async with in_background(self._follow(), self._flush_often()):
+                yield
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
             await self.flush()
 
     async def check(self) -> None:

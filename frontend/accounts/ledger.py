@@ -26,6 +26,7 @@ from frontend.accounts.shared import Shared
 from frontend.accounts.sweeper import Settled, Sweeper, ignore
 from frontend.accounts.windows import SECOND_US
 from frontend.accounts.writer import Writer
+from frontend.background import in_background
 from frontend.domain.identity import Caller
 from frontend.domain.ids import new_id
 from frontend.domain.metering import Owner, UsageRow
@@ -168,14 +169,10 @@ class Ledger:
             if self.shared is not None:
                 await stack.enter_async_context(self.shared.running())
             await self._sweeper.join()
-            sweeper = asyncio.create_task(self._sweeper.run())
-            writer = asyncio.create_task(self._writer.run())
             try:
-                yield
+                async with in_background(self._sweeper.run(), self._writer.run()):
+                    yield
             finally:
-                sweeper.cancel()
-                writer.cancel()
-                await asyncio.gather(sweeper, writer, return_exceptions=True)
                 await self._writer.end()
                 if self._journal is not None:
                     self._journal.close()

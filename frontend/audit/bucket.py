@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from frontend.audit.artifacts import Artifacts, Removal
+from frontend.background import in_background
 from frontend.errors import StoreUnavailable
 from frontend.store.audit import AuditStore
 from frontend.store.objects import Objects, ObjectsUnavailable
@@ -74,12 +75,10 @@ class BucketArtifacts(Artifacts):
     async def running(self, store: AuditStore) -> AsyncIterator[None]:
         """Sends what waits until the block ends; the rest waits for the next start."""
         self._waiting.update(await asyncio.to_thread(self._found))
-        task = asyncio.create_task(self._repeat(store))
         try:
-            yield
+            async with in_background(self._repeat(store)):
+                yield
         finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
             await asyncio.to_thread(self.objects.close)
 
     async def _repeat(self, store: AuditStore) -> None:

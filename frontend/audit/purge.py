@@ -18,6 +18,7 @@ from typing import Any
 from frontend.audit.artifacts import Artifacts, Removal
 from frontend.audit.search import line_of
 from frontend.audit.trail import Step, Trail, left_in
+from frontend.background import in_background
 from frontend.errors import StoreUnavailable
 from frontend.store.audit import AuditStore, Removed, first_id, moment_of
 
@@ -89,12 +90,8 @@ class Purge:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Purges every hour until the block ends."""
-        task = asyncio.create_task(self._repeat())
-        try:
+        async with in_background(self._repeat()):
             yield
-        finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
 
     async def run(self) -> dict[str, dict[str, Any]]:
         """Removes what is due; returns what was removed, by group. Raises StoreUnavailable."""

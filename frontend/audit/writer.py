@@ -21,6 +21,7 @@ import orjson
 
 from frontend.audit.artifacts import Artifacts, Extraction, texts_of
 from frontend.audit.bucket import BucketArtifacts
+from frontend.background import in_background
 from frontend.domain.audit import AuditContent, AuditLevel, AuditRecord, Capture
 from frontend.domain.ids import new_id
 from frontend.errors import AuditUnavailable, StoreUnavailable
@@ -122,14 +123,11 @@ class Writer:
     async def running(self) -> AsyncIterator[None]:
         """Writes until the block ends, and then the rest."""
         await asyncio.to_thread(self._take_kept)
-        task = asyncio.create_task(self._write())
         sending = nullcontext() if self.bucket is None else self.bucket.running(self.store)
         try:
-            async with sending:
+            async with in_background(self._write()), sending:
                 yield
         finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
             with suppress(TimeoutError, StoreUnavailable):
                 async with asyncio.timeout(_END_S):
                     await self.flush()

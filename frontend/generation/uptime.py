@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from frontend.background import in_background
 from frontend.errors import StoreUnavailable
 from frontend.store.uptime import HOUR_US, MINUTE_US, Hour, UptimeStore
 
@@ -65,12 +66,8 @@ class Uptime:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Checks until the block ends."""
-        task = asyncio.create_task(self._follow())
-        try:
+        async with in_background(self._follow()):
             yield
-        finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
 
     async def _follow(self) -> None:
         while True:

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
+from frontend.background import in_background
 from frontend.domain.usage import Usage
 from frontend.errors import StoreUnavailable
 from frontend.scheduling.cost import CostWeights
@@ -82,12 +83,8 @@ class Exchange:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Exchanges until the block ends."""
-        task = asyncio.create_task(self._exchange_often())
-        try:
+        async with in_background(self._exchange_often()):
             yield
-        finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
 
     async def exchange(self) -> None:
         """Reads what others have served, and charges it. Raises StoreUnavailable."""

@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
+from frontend.background import in_background
 from frontend.telemetry.exposition import Page, join, read_page
 
 TIMEOUT_S = 2.0
@@ -77,12 +78,8 @@ class Scraper:
             yield
             return
         with ThreadPoolExecutor(_THREADS, "scrape") as threads:
-            task = asyncio.create_task(self._run(threads))
-            try:
+            async with in_background(self._run(threads)):
                 yield
-            finally:
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
 
     async def _run(self, threads: ThreadPoolExecutor) -> None:
         while True:
