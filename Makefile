@@ -5,8 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 STAMP := $(VENV)/.installed
-# one more than cores of the smallest machine: tests wait two thirds of their time for servers and disks
-JOBS := 3
+JOBS := 2
 # what test-quick leaves out: it starts servers, builds weights, images and wheels, waits, or runs a command per case
 SLOW := attack docker docs/test_guides.py docs/test_readme.py e2e frontend/contract/test_two_gateways.py \
   frontend/telemetry/logs/test_sinks.py frontend/test_workers.py test_wheel.py \
@@ -45,11 +44,9 @@ serve: install ## build the default models and serve it on http://127.0.0.1:9000
 build: install ## build model_repository/ from models.yaml
 	@$(BIN)/toolkit build-repo
 
-test: install ## run every test, real Triton and real models included (JOBS=3)
+test: install ## run every test, real Triton and real models included (JOBS=2)
 	@$(BIN)/python -m pytest -n $(JOBS)
 
-# its tests do not wait
-test-quick: JOBS := 2
 test-quick: install ## run the tests that start nothing and convert no weights, in two minutes
 	@$(BIN)/python -m pytest -n $(JOBS) -m pure $(addprefix --ignore=tests/,$(SLOW))
 

@@ -1,4 +1,4 @@
-"""Work that goes on beside a block and ends with it."""
+"""Work that runs beside a block and ends with it."""
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
@@ -10,7 +10,7 @@ from typing import Any
 async def in_background(*works: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     """Runs coroutines, each as a task, until the block ends; then cancels them and waits for them.
 
-    Their own errors are not raised: work that must go on handles its errors itself.
+    Their own errors are not raised: work that must continue handles its errors itself.
     """
     tasks = [asyncio.create_task(work) for work in works]
     try:

@@ -18,7 +18,7 @@ from tests.support.processes import PATIENCE_S
 from tests.support.repository import echo_repository as write_echo_repository
 from toolkit.runtime.environments import link_environments
 
-if "PYTEST_XDIST_WORKER" in os.environ:  # the workers' threads on two cores wait for each other
+if "PYTEST_XDIST_WORKER" in os.environ:  # two workers' threads on two cores wait for each other
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 # timings never decide a test, and every run draws the same examples; `make fuzz` draws new ones
 _CALM = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
