@@ -13,6 +13,7 @@ import logging
 import os
 from collections.abc import Generator, Iterable
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 
 _FULL_BYTES = 1 << 20
@@ -97,22 +98,38 @@ class Journal:
 
 
 def abandoned(folder: Path) -> Generator[list[bytes], None, None]:
-    """The lines of each dead process's file, which is removed after its turn if that went well."""
-    for path in sorted(folder.glob(f"*{_SUFFIX}")):
+    """The lines of each dead process, in order. Its files are removed after its turn if that went
+    well.
+
+    All files of a process together: the last line about a record may be in a later file.
+    """
+    paths = sorted(folder.glob(f"*{_SUFFIX}"), key=_place)
+    for _, files in groupby(paths, key=lambda path: _place(path)[0]):
+        mine, lines = [*files], list[bytes]()
         with contextlib.ExitStack() as stack:
             try:
-                file = stack.enter_context(path.open("rb"))
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                for path in mine:
+                    file = stack.enter_context(path.open("rb"))
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    lines += file.read().splitlines()
             except OSError as error:
+                # its process lives, or another one reads them just now
                 if error.errno not in (errno.EWOULDBLOCK, errno.ENOENT):
                     _log.warning("%s cannot be read: %s", path, error)
                 continue
-            yield file.read().splitlines()
-            path.unlink(missing_ok=True)
+            yield lines
+            for path in mine:
+                path.unlink(missing_ok=True)
+
+
+def _place(path: Path) -> tuple[str, int]:
+    """The process of a file, and which of its files it is."""
+    process, _, number = path.stem.rpartition("-")
+    return process, int(number) if number.isdecimal() else 0
 
 
 async def next_abandoned(files: Generator[list[bytes], None, None]) -> list[bytes] | None:
-    """The next file of `abandoned`, read in a thread; None after the last one.
+    """The next lines of `abandoned`, read in a thread; None after the last ones.
 
     Also when this is cancelled, the thread has ended: what it used can be closed.
     """

@@ -15,6 +15,7 @@ from frontend.accounts import sweeper
 from frontend.accounts.memory import RULES_US
 from frontend.accounts.quotas import Need
 from frontend.accounts.windows import SECOND_US
+from frontend.store import journal as journals
 from frontend.store.database import Database
 from frontend.store.journal import Journal, abandoned
 from frontend.store.tables import usage
@@ -57,6 +58,22 @@ def test_a_journal_stays_small(tmp_path: Path) -> None:
     journal.saved(["long"])
     journal.close()
     assert [*tmp_path.iterdir()] == []
+
+
+def test_lines_of_a_process_come_together_and_in_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journals, "_FULL_BYTES", 0)  # a file for each line
+    dead, living = Journal(tmp_path, "one"), Journal(tmp_path, "one-2")
+    lines = [b"%d" % number for number in range(12)]
+    for line in lines:
+        assert dead.write("a request that runs, and then ends", line)
+        assert living.write("another", line)
+    dead.close()
+    # a reader that took one file at a time would see the request run in one, and end in another
+    assert [*abandoned(tmp_path)] == [lines]
+    assert len([*tmp_path.iterdir()]) == len(lines)
+    living.close()
 
 
 def test_a_full_disk_keeps_no_half_line(tmp_path: Path) -> None:
