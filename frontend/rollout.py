@@ -76,7 +76,7 @@ class Rollout:
     async def exchange(self) -> None:
         """Stores what was seen here, if it is news, and reads what others saw. Raises
         StoreUnavailable, TimeoutError."""
-        database, now_us = self.canaries.changes.database, time.time_ns() // 1000
+        database, now_us = self.canaries.changes.database, self.canaries.changes.now_us()
         seen, now_s = self.shares.results(), time.monotonic()
         async with asyncio.timeout(_TIMEOUT_S):
             if seen != self._said or now_s - self._said_s >= _REPEAT_S:

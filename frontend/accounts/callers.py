@@ -24,6 +24,7 @@ from frontend.errors import StoreUnavailable, Unauthorized
 from frontend.store import accounts as store
 from frontend.store.accounts import Owned
 from frontend.store.database import Database
+from frontend.store.retention import now_us
 
 CHECK_S = 0.5
 STALE_S = 60.0
@@ -44,16 +45,12 @@ class _Entry:
     confirmed_s: float
 
 
-def _now_us() -> int:
-    return time.time_ns() // 1000
-
-
 @dataclass(slots=True)
 class Callers:
     """The keys of one database."""
 
     database: Database
-    now_us: Callable[[], int] = _now_us
+    now_us: Callable[[], int] = now_us
     clock: Callable[[], float] = time.monotonic
     _known: OrderedDict[str, _Entry] = field(default_factory=OrderedDict)
     _unknown: OrderedDict[str, _Entry] = field(default_factory=OrderedDict)

@@ -8,7 +8,6 @@ password, the token is only valid for that step.
 import hashlib
 import re
 import secrets
-import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -24,6 +23,7 @@ from frontend.store import accounts as store
 from frontend.store.database import Database
 from frontend.store.factors import find_factor
 from frontend.store.records import Rows
+from frontend.store.retention import now_us
 from frontend.store.secrets import shared_secret
 from frontend.store.sessions import (
     MAX_OF_USER,
@@ -45,10 +45,6 @@ COMPLETE, CODE, PASSWORD, ENROL = "", "code", "password", "enrol"
 """What a session lacks: nothing, a code of the second factor, a password of its user's own choice,
 or a second factor that the role requires."""
 _STEPS = (CODE, PASSWORD, ENROL)
-
-
-def _now_us() -> int:
-    return time.time_ns() // 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +95,7 @@ class Sessions:
     lifetimes: Lifetimes = field(default_factory=Lifetimes)
     factor_roles: frozenset[str] = frozenset()
     """Roles whose users need a second factor where they sign in with a password."""
-    now_us: Callable[[], int] = _now_us
+    now_us: Callable[[], int] = now_us
     attempts: Attempts = field(default_factory=Attempts)
     signins: SignIns = field(init=False)
     _secret: bytes = b""

@@ -1,16 +1,11 @@
 """How many requests of people wait for a decision of an administrator."""
 
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from frontend.errors import StoreUnavailable
 from frontend.store import accounts, allowances
 from frontend.store.database import Database
-
-
-def _now_us() -> int:
-    return time.time_ns() // 1000
+from frontend.store.retention import now_us
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,14 +21,13 @@ class Waiting:
     """The requests in one database."""
 
     database: Database
-    now_us: Callable[[], int] = _now_us
 
     async def count(self) -> Counts | None:
         """None while the database does not answer."""
         try:
             async with self.database.connect() as rows:
-                keys = await accounts.count_pending(rows, self.now_us())
-                more = await allowances.count_pending(rows, self.now_us())
+                keys = await accounts.count_pending(rows, now_us())
+                more = await allowances.count_pending(rows, now_us())
         except (StoreUnavailable, TimeoutError):
             return None
         return Counts(keys, more)

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 
 from frontend.background import in_background
 from frontend.errors import StoreUnavailable
+from frontend.store.retention import now_us
 from frontend.store.uptime import HOUR_US, MINUTE_US, Hour, UptimeStore
 
 DAYS = 90
@@ -30,17 +31,13 @@ class Day:
     share: float | None
 
 
-def _now_us() -> int:
-    return time.time_ns() // 1000
-
-
 @dataclass(slots=True)
 class Uptime:
     """Checks every minute, and reads the history at most as often."""
 
     store: UptimeStore
     is_ready: Callable[[], bool]
-    now_us: Callable[[], int] = _now_us
+    now_us: Callable[[], int] = now_us
     clock: Callable[[], float] = time.monotonic
     _days: list[Day] = field(default_factory=list)
     _read_s: float = -1e9

@@ -1,7 +1,6 @@
 """One change of accounts: its author, its transaction and its event."""
 
 import hashlib
-import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from frontend.store import chain
 from frontend.store.database import Database
 from frontend.store.idempotency import Repeat, begin_once, keep
 from frontend.store.records import JOURNAL, Rows
+from frontend.store.retention import now_us
 
 
 @dataclass(slots=True)
@@ -51,16 +51,12 @@ class Change:
         self.answer = {"id": target_id, **self.answer}
 
 
-def _now_us() -> int:
-    return time.time_ns() // 1000
-
-
 @dataclass(frozen=True, slots=True)
 class Changes:
     """Makes changes in one database."""
 
     database: Database
-    now_us: Callable[[], int] = _now_us
+    now_us: Callable[[], int] = now_us
 
     @asynccontextmanager
     async def begin(self, actor: Actor, action: str) -> AsyncIterator[Change]:
