@@ -89,6 +89,17 @@ def test_sampling_reaches_nvidias_tensors(server: Server, tmp_path: Path) -> Non
     assert told["sampling_param_max_tokens"] == [CONTEXT - 5]
 
 
+def test_many_requests_do_not_harm_the_step(server: Server, tmp_path: Path) -> None:
+    """Python objects that a thread frees without Python's lock end the process after some."""
+    tokens, count = ids("tell", tmp_path), 200
+    with Client(server.grpc_address) as client:
+        for number in range(count):
+            ask(client, f"many-{number}", tokens)
+        responses = [response for _ in range(count) for response in client.responses()]
+    reasons = [event["finish_reason"] for response in responses for event in response.events]
+    assert reasons.count("stop") == count
+
+
 def test_a_cancel_ends_the_request(server: Server, tmp_path: Path) -> None:
     with Client(server.grpc_address) as client, Client(server.grpc_address) as other:
         ask(client, "3", ids("slow" * 40, tmp_path))
