@@ -45,7 +45,7 @@ class Layout:
 
     def place(self, name: str) -> str:
         """The GGUF tensor that holds a Hugging Face tensor. Raises ConvertError if the architecture
-        has none."""
+        does not have such a tensor."""
         stem = _EXPERT.sub(".experts.", name)
         target = self.names.get_name(stem, try_suffixes=(".weight", ".bias"))
         if target is None:
