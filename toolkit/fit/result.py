@@ -60,7 +60,7 @@ class ModelFit:
 
     @property
     def weights_bytes(self) -> int | None:
-        """The weights of the whole model; None if it has none that are known."""
+        """The weights of the whole model; None if they are not known."""
         if self.engine is not None:
             return self.engine.demand.weights
         return None if self.steps is None else self.steps.weights
