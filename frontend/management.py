@@ -57,7 +57,7 @@ class Management:
         return sorted(allowed, key=lambda one: one.name)
 
     async def get(self, scope: Scope, name: str) -> StoredModel:
-        """One model, by any of its names. Raises ModelNotFound."""
+        """One model, by any of its names. Raises ModelNotFound if there is none in the scope."""
         spelled = spellings(name)
         models = await self.all(scope)
         for names in (lambda one: [one.name], _names):

@@ -96,7 +96,8 @@ class Callers:
             await self.flush()
 
     async def check(self) -> None:
-        """Reads the number of changes. Raises StoreUnavailable."""
+        """Reads the number of changes. Raises StoreUnavailable while the database cannot be
+        reached."""
         started_s = self.clock()
         async with asyncio.timeout(_TIMEOUT_S), self.database.connect() as connection:
             self._number = await store.change_number(connection)

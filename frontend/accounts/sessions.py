@@ -237,7 +237,7 @@ class Sessions:
         ][:MAX_OF_USER]  # fmt: skip
 
     async def end_one(self, user_id: str, session_id: str, source: Source) -> None:
-        """Ends a session of a user. Raises NotFound."""
+        """Ends a session of a user. Raises NotFound if it does not exist or has ended."""
         async with self.database.begin() as rows:
             found = await list_sessions(rows, user_id, self.now_us())
             digests = [one.digest for one in found if _public_id(one.digest) == session_id]

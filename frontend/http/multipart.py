@@ -33,7 +33,8 @@ class Form:
 
 
 async def read_form(client: Client, descriptor: int, max_file_bytes: int) -> Form:
-    """Reads a body whose part `file` goes to the descriptor. Raises GatewayError, OSError."""
+    """Reads a body whose part `file` goes to the descriptor. Raises GatewayError if the form is not
+    valid or too large, and OSError if the file cannot be written."""
     boundary = _boundary(client)
     reader = _Reader(boundary, descriptor, max_file_bytes)
     waiting = bytearray()

@@ -42,9 +42,10 @@ class Links:
         return f"{name}?expires={expires_s}&signature={signature}"
 
     async def get(self, name: str, query: str) -> tuple[bytes, bytes]:
-        """(media type, file) of a link that was given out and is not over.
+        """(media type, file) of a link that this gateway made and that has not expired.
 
-        Raises NotFound, StoreUnavailable.
+        Raises NotFound for any other link, and StoreUnavailable while the database cannot be
+        reached.
         """
         given = parse_qs(query[:200])
         expires, signature = (given.get(key, [""])[0] for key in ("expires", "signature"))

@@ -80,7 +80,8 @@ class Provider:
         return _with_query(facts["authorization_endpoint"], query)
 
     async def finish(self, flow: Flow, code: str, issuer: str | None) -> dict[str, Any]:
-        """The claims of who signed in. Raises Forbidden, Overloaded."""
+        """The claims about the user who signed in. Raises Forbidden if an answer of the provider is
+        not valid, and Overloaded while it does not answer."""
         facts = await self._discover()
         # RFC 9207: an answer of another provider must not be taken for this one's
         named = facts.get("authorization_response_iss_parameter_supported") is True

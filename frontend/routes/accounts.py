@@ -38,7 +38,8 @@ class Desk:
     proxies: tuple[Network, ...] = ()
 
     async def read(self, request: Request, client: Client, kind: type[T]) -> tuple[T, Actor]:
-        """The body and who sends it. Raises InvalidRequest."""
+        """The body, and the user who sends it. Raises InvalidRequest, naming the field, if the body
+        is not valid."""
         given: Any = await client.read_json(self.bounds.body) if _has_body(client) else {}
         return read(kind, given), self.actor(request, client, given)
 

@@ -6,7 +6,8 @@ from urllib.parse import urlsplit
 
 
 def check_url(url: str) -> str:
-    """An http: or https: URL that cannot hold a secret, or an empty text. Raises ValueError."""
+    """Accepts an http: or https: URL that cannot hold a secret, or an empty text. Raises ValueError
+    for any other text."""
     given = urlsplit(url)
     plain = not (given.username or given.password or given.query or given.fragment)
     is_url = given.scheme in ("http", "https") and given.hostname and plain
@@ -18,7 +19,7 @@ def check_url(url: str) -> str:
 
 
 def check_file(file: Path | None) -> Path | None:
-    """A file that exists, or none. Raises ValueError."""
+    """Accepts a file that exists, or None. Raises ValueError if there is no such file."""
     if file is not None and not file.is_file():
         raise ValueError(f"'{file}' is not a file")
     return file

@@ -168,7 +168,8 @@ class UpstreamSettings(Group):
 
     @property
     def triton_key(self) -> tuple[str, str] | None:
-        """Name and value of the key for Triton's control calls. Raises ValueError."""
+        """Name and value of the key for Triton's control calls. Raises ValueError if the file
+        cannot be read or does not contain NAME=VALUE."""
         if self.triton_key_file is None:
             return None
         try:

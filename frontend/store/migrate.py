@@ -42,7 +42,8 @@ def revisions() -> tuple[str, ...]:
 
 
 async def current_revision(database: Database) -> str | None:
-    """The revision of the database; None without tables. Raises StoreUnavailable."""
+    """The revision of the database; None without tables. Raises StoreUnavailable while the database
+    cannot be reached."""
     async with database.connect() as connection:
         return await connection.run_sync(_revision)
 

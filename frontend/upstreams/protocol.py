@@ -116,7 +116,7 @@ class Upstream(Protocol):
         ...
 
     async def health(self) -> bool:
-        """Whether the server answers. Raises nothing."""
+        """Whether the server answers. Does not raise."""
         ...
 
     async def load(self, name: str) -> None:

@@ -190,11 +190,12 @@ class Registry:
         return next((own for name in names if (own := self.own_name(name)) in stored), None)
 
     async def load(self, name: str) -> None:
-        """Loads a stored model, or what changed of it. Raises GatewayError."""
+        """Loads a stored model, or what changed of it. Raises GatewayError if the load fails."""
         await self.residency.load(name)
 
     async def unload(self, name: str) -> None:
-        """Unloads a model for every caller, when its requests have ended. Raises GatewayError."""
+        """Unloads a model for every caller, when its requests have ended. Raises GatewayError if
+        that fails."""
         await self.residency.unload(name)
 
     @property

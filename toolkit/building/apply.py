@@ -78,7 +78,8 @@ def _prepare(spec: Spec, plan: Plan, progress: Progress) -> dict[str, Prepared]:
 
 @contextmanager
 def _replacing(output: Path) -> Iterator[Path]:
-    """Yields an empty folder that becomes `output`. One build at a time. Raises RepositoryError."""
+    """Yields an empty folder that becomes `output`. Raises RepositoryError if another build is
+    writing it."""
     lock = home() / "locks" / f"{text_digest(str(output.absolute()))[:32]}.lock"
     with ExitStack() as stack:
         try:

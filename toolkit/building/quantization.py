@@ -72,7 +72,8 @@ def method_of(quantization: str) -> str:
 
 
 def quantized_place(quantization: str, converted: Path) -> Path:
-    """The cache folder of the quantized weights, which may not exist. Raises MissingExtra."""
+    """The cache folder of the quantized weights, which may not exist. Raises MissingExtra without
+    the libraries of the extra `weights`."""
     key = json.dumps([_REVISION, converted.name, method_of(quantization), libraries()])
     return home() / "weights" / text_digest(key)[:32]
 

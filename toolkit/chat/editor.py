@@ -46,7 +46,8 @@ class Editor:
         return text.partition(MARK)[0].strip("\n")
 
     def ask(self, question: str) -> str:
-        """An answer that is not kept in the history. Raises EOFError, KeyboardInterrupt."""
+        """An answer that is not kept in the history. Raises EOFError after Ctrl-D and
+        KeyboardInterrupt after Ctrl-C."""
         return self._aside.prompt(question)
 
 

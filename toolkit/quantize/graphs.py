@@ -52,7 +52,8 @@ def is_graph(path: Path) -> bool:
 def quantize_graph(
     path: Path, options: GraphOptions, place: Path, progress: Progress
 ) -> dict[str, Any]:
-    """Fills the empty folder `place` and returns the report. Raises QuantizeError."""
+    """Fills the empty folder `place` and returns the report. Raises QuantizeError if the model is
+    of a kind without graphs, or the options do not suit it."""
     root = _root(path)
     kind: Kind[Any, Any] = EMBEDDING
     if root is None:

@@ -173,7 +173,8 @@ def _has_gpu() -> bool:
 
 
 def libraries() -> dict[str, str]:
-    """The versions of the libraries that affect a result. Raises MissingExtra."""
+    """The versions of the libraries that affect a result. Raises MissingExtra if one is not
+    installed."""
     try:
         return {name: version(name) for name in _LIBRARIES}
     except PackageNotFoundError as error:

@@ -119,7 +119,8 @@ class Backends:
             return await self._find(change.connection, one.id)
 
     async def enable(self, actor: Actor, backend_id: str) -> Backend:
-        """Sends requests to it again, also after a drain. Raises NotFound, Conflict."""
+        """Sends requests to it again, also after a drain. Raises NotFound if it does
+        not exist, and Conflict if the settings define it."""
         values = {"enabled": True, "draining_at_us": None}
         return await self._edit(actor, "backends.enable", backend_id, lambda _, __: values)
 

@@ -69,9 +69,11 @@ class Factors:
         return factor is not None and factor.confirmed_at_us is not None, left
 
     async def set_up(self, actor: Actor, password: str | None) -> Setup:
-        """A new secret for the actor, which works after `confirm`.
+        """A new secret for the actor, which works after `confirm`. `password` is None if it was
+        entered a moment ago.
 
-        `password` of None: it was entered a moment ago. Raises Conflict, Forbidden, RateLimited.
+        Raises Forbidden for a wrong password, RateLimited after several of them, and Conflict if a
+        second factor is already in use.
         """
         if password is not None:
             await self._check_password(actor, password)
@@ -95,9 +97,10 @@ class Factors:
         return await self._show(actor, await self.seal.open(actor.id, factor.secret))
 
     async def confirm(self, actor: Actor, code: str) -> list[str]:
-        """Turns the app on, by its first code; the recovery codes.
+        """Turns the app on, by its first code, and returns the recovery codes.
 
-        Raises InvalidRequest, RateLimited.
+        Raises InvalidRequest for a wrong code, or if no setup was started, and RateLimited after
+        too many wrong codes.
         """
         # each wrong code is a transaction that writes
         attempt = await self.attempts.admit(actor.address, f"setup {actor.id}")
@@ -121,7 +124,8 @@ class Factors:
         return codes
 
     async def check(self, actor: Actor, code: str, browser: str = "") -> None:
-        """Checks and consumes a code or a recovery code. Raises Forbidden, RateLimited."""
+        """Checks and consumes a code or a recovery code. Raises Forbidden for a wrong or used code,
+        and RateLimited after too many."""
         # by user, not by address alone: who knows the password can come from anywhere
         attempt = await self.attempts.admit(actor.address, actor.id, browser)
         async with self.changes.database.begin() as rows:
@@ -132,14 +136,16 @@ class Factors:
         attempt.succeed()
 
     async def remove(self, actor: Actor, code: str) -> None:
-        """Removes the actor's own app. Raises Forbidden, RateLimited."""
+        """Removes the actor's own app. Raises Forbidden for a wrong or used code, and RateLimited
+        after too many."""
         await self.check(actor, code, actor.browser)
         async with self.changes.begin(actor, "users.remove_factor") as change:
             await drop_factor(change.connection, actor.id)
             change.note("user", actor.id)
 
     async def reset(self, actor: Actor, user_id: str) -> None:
-        """Removes the app of a user who lost it, and ends all their sessions. Raises NotFound."""
+        """Removes the app of a user who lost it, and ends all their sessions. Raises NotFound if
+        the user does not exist."""
         async with self.changes.begin(actor, "users.reset_factor") as change:
             await find_user(change.connection, actor, user_id)
             await drop_factor(change.connection, user_id)

@@ -107,9 +107,11 @@ class Keys:
     async def edit(
         self, actor: Actor, key_id: str, values: dict[str, Any], owner: str | None = None
     ) -> Key:
-        """`values`: `name`, `models`, `endpoints`, `networks`, `expires_at_us`, `disabled`.
+        """Changes what `values` has of `name`, `models`, `endpoints`, `networks`, `expires_at_us`
+        and `disabled`.
 
-        Raises NotFound, Forbidden, InvalidRequest.
+        Raises NotFound if the key does not exist or belongs to somebody else, Forbidden if it would
+        allow more than the actor's own key, and InvalidRequest if a value is not valid.
         """
         async with self.changes.begin(actor, "keys.edit") as change:
             rows = change.connection
@@ -131,7 +133,8 @@ class Keys:
     ) -> MadeKey:
         """Makes a new text for the same public id; older ones work for at most `grace_s` seconds.
 
-        Raises NotFound, Forbidden, Conflict.
+        Raises NotFound if the key does not exist, Forbidden if it allows more than the actor's own
+        key, and Conflict if it has expired or is disabled.
         """
         async with self.changes.begin(actor, "keys.rotate") as change:
             if change.kept is not None:
@@ -161,7 +164,8 @@ class Keys:
             return MadeKey(await _key(rows, key_id), text)
 
     async def delete(self, actor: Actor, key_id: str, owner: str | None = None) -> None:
-        """Deletes a key; its usage is kept. Raises NotFound, Forbidden."""
+        """Deletes a key; its usage is kept. Raises NotFound if the key does not exist, and
+        Forbidden if its owner has more rights than the actor."""
         async with self.changes.begin(actor, "keys.delete") as change:
             key = await self._own(change, actor, key_id, owner)
             await store.KEYS.delete(change.connection, [key_id], change.now_us)
@@ -172,8 +176,9 @@ class Keys:
     ) -> list[Key]:
         """Copies the keys of a key file, all or none, and returns the new ones.
 
-        Their owners keep their ids. `roles`: the roles of the database by those of the file. A key
-        that was imported before stays as it is, also when it was revoked since. Raises Conflict.
+        Their owners keep their ids. `roles` maps the roles of the file to those of the database. A
+        key that was imported before stays as it is, also if it was revoked since. Raises Conflict
+        if a user with one of the names already exists.
         """
         added: list[str] = []
         async with self.changes.begin(actor, "keys.import") as change:

@@ -75,9 +75,12 @@ class Users:
             return await _user(change.connection, change.kept["id"])
 
     async def edit(self, actor: Actor, user_id: str, values: dict[str, Any]) -> User:
-        """`values`: `name`, `role`, `group_id`, `display_name`, `email`, `disabled`.
+        """Changes what `values` has of `name`, `role`, `group_id`, `display_name`, `email` and
+        `disabled`.
 
-        Raises NotFound, Forbidden, InvalidRequest, Conflict.
+        Raises NotFound if the user does not exist, Forbidden if the actor lacks rights of the user
+        or of the new role, InvalidRequest if a value is not valid, and Conflict if the email is in
+        use or no administrator would be left.
         """
         _check_values(values)
         async with self.changes.begin(actor, "users.edit") as change:
@@ -116,9 +119,10 @@ class Users:
             change.note("user", user_id, name=user.name, keys=len(keys))
 
     async def reset_password(self, actor: Actor, user_id: str, *, once: bool = False) -> str:
-        """A new random password. `once`: the user must choose another one at the first sign-in.
+        """A new random password. With `once` the user must choose another one at the first sign-in.
 
-        Raises NotFound, Forbidden.
+        Raises NotFound if the user does not exist, and Forbidden if the actor may not set this
+        user's password.
         """
         password = new_password()
         hashed = await self.passwords.hash(password, actor.id)
@@ -134,7 +138,8 @@ class Users:
     async def choose_password(self, actor: Actor, new: str) -> None:
         """Replaces a one-time password, for the user who got it.
 
-        Raises InvalidRequest, Forbidden, RateLimited, Overloaded.
+        Raises InvalidRequest if the new password is weak or is the one-time password, and
+        RateLimited or Overloaded if too many passwords wait to be hashed.
         """
         _check_password(new, actor.name)
         async with self.changes.database.connect() as rows:
@@ -148,7 +153,8 @@ class Users:
     async def change_password(self, actor: Actor, current: str, new: str) -> None:
         """Changes the actor's password.
 
-        Raises InvalidRequest, Forbidden, RateLimited, Overloaded.
+        Raises InvalidRequest if the new password is weak, Forbidden if the current one is wrong or
+        not set, and RateLimited or Overloaded after too many attempts.
         """
         _check_password(new, actor.name)
         # counted before the hash, or guesses at the same time would all be hashed
@@ -174,9 +180,10 @@ class Users:
 
 
 async def add_user(change: Change, actor: Actor, new: NewUser, user_id: str | None = None) -> str:
-    """Adds an account and returns its id, a new one where none is given.
+    """Adds an account and returns its id, a new one if `user_id` is None.
 
-    Raises InvalidRequest, Forbidden, Conflict.
+    Raises InvalidRequest if a role or group does not exist, Forbidden if the role has permissions
+    that the actor lacks, and Conflict if the email is in use.
     """
     rows = change.connection
     await check_grants(rows, actor, new.role, "role")
