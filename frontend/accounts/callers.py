@@ -69,7 +69,8 @@ class Callers:
     async def find(self, credential: Credential) -> Caller | None:
         """The owner of a key; None if there is none.
 
-        Raises Unauthorized for a key that has expired or is disabled, StoreUnavailable.
+        Raises Unauthorized for a key that has expired or is disabled, and StoreUnavailable while
+        the database cannot be reached.
         """
         entry = self._entry(credential.public_id)
         if entry is None or not self._is_current(entry):

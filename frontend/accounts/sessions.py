@@ -107,7 +107,9 @@ class Sessions:
     async def sign_in(self, name: str, password: str, source: Source) -> Begun:
         """The session of a name and its password, or what comes before it.
 
-        Raises Forbidden for a wrong name or password, RateLimited, Overloaded, StoreUnavailable.
+        Raises Forbidden for a wrong name or password, RateLimited after too many attempts,
+        Overloaded if too many passwords wait to be checked, and StoreUnavailable while the
+        database cannot be reached.
         """
         name = name[:MAX_LENGTH]
         browser = await self.known_browser(name, source.browser)

@@ -1,4 +1,4 @@
-"""What the routes of accounts share: who acts, the body, a page, an answer."""
+"""The code that the routes of accounts share: the actor, the body, a page, an answer."""
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""What images of requests may take, and where they may come from."""
+"""The limits of images in requests, and the networks that they may come from."""
 
 from ipaddress import ip_network
 

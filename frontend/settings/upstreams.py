@@ -147,7 +147,7 @@ class UpstreamSettings(Group):
 
     @property
     def room(self) -> RoomLimits:
-        """What the models loaded at one upstream may take."""
+        """The limits of the models that are loaded at one upstream."""
         return RoomLimits(
             math.inf if self.max_loaded_gb is None else self.max_loaded_gb * 2**30,
             math.inf if self.max_loaded_models is None else self.max_loaded_models,

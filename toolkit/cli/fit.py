@@ -164,7 +164,7 @@ def _row(model: "ModelFit", on_gpu: bool) -> tuple[str, ...]:
 
 
 def _details(model: "ModelFit") -> list[str]:
-    """What the table has no room for."""
+    """The details that do not fit into the table."""
     from toolkit.fit.estimate import LlmNeed
 
     need = model.need

@@ -232,7 +232,7 @@ def _place_on_host(fit: Fit) -> None:
 
 
 def _advise_on_host(fit: Fit, model: ModelFit, demand: Demand, need: LlmNeed) -> None:
-    """What would do while all other models stay as they are."""
+    """Settings of this model that fit while all other models stay as they are."""
     room = fit.question.host_bytes - fit.host_bytes + need.fixed + model.cache_bytes
     if need.total > room:
         model.advice += advise(

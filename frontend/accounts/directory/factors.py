@@ -1,7 +1,7 @@
-"""Sets up, checks and removes second factors of users, for sign-ins with a password.
+"""Sets up, checks and removes users' second factors, for sign-ins with a password.
 
-A code works once. Failures are counted for a user at an address and for the user, so that somebody
-who knows the password cannot try a million codes.
+A code works once. Failures are counted for a user at an address and for the user, so that an
+attacker who knows the password cannot try a million codes.
 """
 
 import asyncio

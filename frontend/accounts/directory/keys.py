@@ -201,7 +201,8 @@ class Keys:
 
 
 def check_new(actor: Actor, new: NewKey, now_us: int) -> None:
-    """Raises InvalidRequest, and Forbidden for more than the actor's own key allows."""
+    """Raises InvalidRequest if a value is not valid, and Forbidden for more than the actor's own
+    key allows."""
     check_text("name", new.name, 64)
     if new.expires_at_us is not None and new.expires_at_us <= now_us:
         raise InvalidRequest("'expires_at' must be in the future", param="expires_at")
@@ -224,7 +225,8 @@ def check_covers(actor: Actor, scope: Scope, expires_at_us: int | None) -> None:
 async def add_key(
     change: Change, actor: Actor, user_id: str, new: NewKey, credential: Credential
 ) -> None:
-    """Adds the key and its budget. Raises InvalidRequest, and Conflict for too many keys."""
+    """Adds the key and its budget. Raises InvalidRequest if a value is not valid, and Conflict if
+    the user has too many keys."""
     if len(await store.KEYS.ids(change.connection, user_id=user_id)) >= MAX_KEYS:
         raise Conflict(
             f"the user already has {MAX_KEYS} keys, which is the maximum; delete one first"
@@ -288,7 +290,7 @@ def _new_text(actor: Actor, public_id: str) -> tuple[str, str]:
 
 
 async def _made_earlier(change: Change, actor: Actor) -> MadeKey:
-    """What the first request with this idempotency key got, if it is still the key."""
+    """The key that the first request with this idempotency key created, if it is unchanged."""
     assert change.kept is not None
     key = await _key(change.connection, change.kept["id"])
     text = derive_key(key.id, actor.presented, change.kept["nonce"].encode())

@@ -209,7 +209,7 @@ async def add_user(change: Change, actor: Actor, new: NewUser, user_id: str | No
 
 
 async def _check_unique(rows: Rows, email: str | None, own: str | None = None) -> None:
-    """Raises Conflict for the address of somebody else, who may sign in with it."""
+    """Raises Conflict if another user has the email address, and may sign in with it."""
     if email and (found := await store.user_of_email(rows, email)) and found != own:
         raise Conflict(f"a user with the email '{email}' already exists", param="email")
 

@@ -123,7 +123,7 @@ class Credits(Transaction):
         return SubscriptionRow(row_id, scope, plan, None, 0)
 
     def balances(self, scope: Scope) -> dict[str, int]:
-        """What a holder's accounts have, not locked."""
+        """The balances of a holder's accounts, without a lock."""
         statement = select(credit_accounts.c.name, credit_accounts.c.balance_micro).where(
             credit_accounts.c.scope_kind == scope[0], credit_accounts.c.scope_id == scope[1]
         )
