@@ -32,7 +32,7 @@ class Actor:
 
     @property
     def credential(self) -> str:
-        """The key or session that the request came with, as a text that is no secret."""
+        """The key or session that the request came with, as a text that is not a secret."""
         return self.key or self.session or self.id
 
 

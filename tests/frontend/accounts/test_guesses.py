@@ -19,7 +19,7 @@ def still() -> Guesses:
 
 
 def guess(guesses: Guesses, count: int, **place: str) -> int:
-    """How many of so many guesses are checked."""
+    """How many of these guesses are checked."""
     checked = 0
     for number in range(count):
         at: dict[str, Any] = {name: value.format(number) for name, value in place.items()}

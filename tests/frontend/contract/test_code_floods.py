@@ -128,7 +128,7 @@ async def test_guesses_of_the_current_password(town: Town, stolen: str, addresse
         if stolen == "key":
             proof = {"authorization": f"Bearer {people.key}"}
         else:
-            # the thief has the session alone: the cookie of the browser is not in it
+            # the thief has only the session, without the cookie of the browser
             await people.sign_in_without_code(thief, "hal", address(0))
             proof = session_of(thief)
 
@@ -159,7 +159,7 @@ async def test_guesses_of_the_current_password(town: Town, stolen: str, addresse
 
 
 async def test_passwords_set_by_a_stolen_key_of_an_administrator(town: Town) -> None:
-    """Each costs a hash, so there may not be many at once; another administrator goes on."""
+    """Each costs a hash, so there may not be many at once; another administrator is served."""
     people = await People().settle(town)
     database = Database(town.location)
     directory = await opened(database)
@@ -234,7 +234,7 @@ async def test_setups_of_second_factors(town: Town, what: str) -> None:
 async def change(
     client: httpx2.AsyncClient, old: str, new: str, proof: dict[str, str], source: str
 ) -> httpx2.Response:
-    """Changes the password of whoever the headers are of."""
+    """Changes the password of the user of these headers."""
     body = {"current_password": old, "new_password": new}
     return await client.post("/me/password", json=body, headers=proof | {"x-forwarded-for": source})
 

@@ -1,4 +1,4 @@
-"""Keys that were replaced twice within their grace period; a column that nothing reads goes."""
+"""Keys that were replaced twice within their grace period. Drops a column that was not used."""
 
 import sqlalchemy as sa
 from alembic import op

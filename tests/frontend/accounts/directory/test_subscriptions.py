@@ -176,7 +176,7 @@ async def test_plans_that_change_back_and_forth_grant_nothing_twice(office: Offi
     await office.subscribe("pro")
     await office.subscribe("free")
     office.clock.now_us = day(21)
-    # an upgrade from no limit is none: it follows in December
+    # a limit is less than no limit: the plan follows in December
     await office.subscribe("developer")
     assert await office.credits() == (550, 0, 0)
     assert await office.plans() == ("pro", "developer")
@@ -206,7 +206,7 @@ async def test_a_pool_grows_for_all_members_and_a_custom_plan_is_exact(office: O
         # two thirds of the month are left
         await office.subscribe("enterprise-of-us", "group", gateway=1)
         assert await office.credits() == (9_998 + 40_000, 2, 0)
-        # without a limit: every member goes on, and nothing is charged
+        # without a limit: every member continues, and nothing is charged
         await office.subscribe("enterprise", "group")
         office.clock.now_us += SECOND_US  # a gateway reads plans once a second
         for owner in members:
