@@ -33,6 +33,8 @@ from frontend.store import accounts as store
 from frontend.store.records import Range, Rows
 
 MAX_KEYS = 100
+MAX_REPLACED = 8
+"""Texts of a key that were replaced and still work."""
 _SCOPE = ("models", "endpoints", "networks")
 
 
@@ -129,7 +131,7 @@ class Keys:
     async def rotate(
         self, actor: Actor, key_id: str, grace_s: int, owner: str | None = None
     ) -> MadeKey:
-        """Makes a new text for the same public id; the old one works for `grace_s` more seconds.
+        """Makes a new text for the same public id; older ones work for at most `grace_s` seconds.
 
         Raises NotFound if the key does not exist, Forbidden if it allows more than the actor's own
         key, and Conflict if it has expired or is disabled.
@@ -146,13 +148,16 @@ class Keys:
             check_covers(actor, scope_of(key), key.expires_at_us)
             if key_id != actor.key:
                 await check_quotas(rows, actor, change.now_us)
+            ends_us = change.now_us + grace_s * 1_000_000
+            earlier = await _still_working(change, key_id, ends_us)
             text, nonce = _new_text(actor, key_id)
             await store.KEYS.update(
                 rows,
                 key_id,
                 digest=digest_of(text.encode()),
                 previous_digest=await store.digest_of_key(rows, key_id),
-                previous_ends_at_us=change.now_us + grace_s * 1_000_000,
+                previous_ends_at_us=ends_us,
+                earlier_digests=earlier or None,
             )
             change.answer["nonce"] = nonce
             change.note("key", key_id, grace_s=grace_s)
@@ -256,6 +261,23 @@ async def _add_budget(change: Change, actor: Actor, key_id: str, budget: Budget)
 def scope_of(key: Key) -> Scope:
     """A stored key's scope."""
     return make_scope(key.models, key.endpoints, key.networks)
+
+
+async def _still_working(change: Change, key_id: str, ends_us: int) -> list[tuple[str, int]]:
+    """The texts that were replaced before, none of them longer than until `ends_us`.
+
+    A second rotation must not end what the first one promised; a short grace period, for a text
+    that became known, ends all of them. Raises Conflict for too many.
+    """
+    found = await store.replaced_digests(change.connection, key_id, change.now_us)
+    kept = [(digest, min(until_us, ends_us)) for digest, until_us in found]
+    kept = [one for one in kept if one[1] > change.now_us]
+    if len(kept) >= MAX_REPLACED:
+        raise Conflict(
+            f"{MAX_REPLACED} replaced texts of this key still work, which is the maximum; rotate"
+            " with a 'grace_s' of 0 to end them, or wait"
+        )
+    return kept
 
 
 def _new_text(actor: Actor, public_id: str) -> tuple[str, str]:
