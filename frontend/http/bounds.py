@@ -1,4 +1,4 @@
-"""What one request may bring, and how its body is parsed within that."""
+"""The limits of one request, and how its body is parsed within them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -25,7 +25,7 @@ _PIECE = 256 * 1024
 
 @dataclass(slots=True)
 class Form:
-    """What was read: `fields` by name; of the file named `file`, its name and size."""
+    """The parts of a form: `fields` by name, and the name and the size of the file in `file`."""
 
     fields: dict[str, str] = field(default_factory=dict)
     filename: str | None = None

@@ -28,7 +28,8 @@ class Links:
     async def put(self, file: bytes, kind: str) -> str:
         """Keeps a file; returns the end of its link, `NAME.KIND?expires=…&signature=…`.
 
-        Raises InvalidRequest for a file that has no room at all, StoreUnavailable.
+        Raises InvalidRequest for a file that is larger than the store, and StoreUnavailable while
+        the database cannot be reached.
         """
         if len(file) > self.files.max_bytes:
             raise InvalidRequest(

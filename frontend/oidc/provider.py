@@ -28,7 +28,7 @@ _MAX_BYTES = 512 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """What the provider knows of this gateway."""
+    """This gateway's registration at the provider."""
 
     issuer: str
     client_id: str
@@ -180,7 +180,8 @@ class Provider:
                 raise refused(f"'{name}' of its configuration is not a URL with https")
 
     async def _read(self, method: str, url: str, **options: Any) -> dict[str, Any]:
-        """JSON of the provider. Raises Overloaded where it does not answer, Forbidden."""
+        """JSON of the provider. Raises Overloaded if it does not answer, and Forbidden if its
+        answer is not valid."""
         try:
             async with (
                 asyncio.timeout(self.me.timeout_s),

@@ -198,7 +198,7 @@ def _group(table: Table) -> int:
 
 
 async def _first_with_data(connection: AsyncConnection) -> str | None:
-    """The name of a table that somebody would miss."""
+    """The name of the first table that has data of users."""
     for table in metadata.sorted_tables:
         if table.name not in _FILLED_BY_GATEWAYS:
             row = select(literal(1)).select_from(table).limit(1)

@@ -49,7 +49,7 @@ class Break:
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What reading the whole chain has shown."""
+    """The result of reading the whole chain."""
 
     events: int
     head: Head

@@ -174,7 +174,7 @@ class Registry:
         return None
 
     def own_name(self, name: str) -> str:
-        """What the upstream calls the model that `name` leads to, loaded now or not."""
+        """The upstream's own name of the model that `name` leads to, loaded now or not."""
         name = self._mapped(name)
         return self._seen.get(name, name)
 

@@ -213,7 +213,7 @@ def _set(member: Member, row: Backend) -> bool:
 
 
 def _connection(row: Backend) -> tuple[Any, ...]:
-    """What a connection depends on."""
+    """The fields that a connection depends on."""
     return (
         row.url, row.engine, row.api_key_env, row.api_key_file, row.models, row.refreshed_at_us,
     )  # fmt: skip

@@ -28,7 +28,7 @@ from frontend.wiring.telemetry import Telemetry
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What routes need besides the path."""
+    """The objects that routes need besides the path."""
 
     stores: Stores
     telemetry: Telemetry

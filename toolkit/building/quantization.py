@@ -33,11 +33,12 @@ _WEIGHTS = Path("engine") / "weights"
 def quantize_entry(
     name: str, entry: SourcedEntry, converted: Path, digest: str, progress: Progress
 ) -> Path:
-    """The folder made from `converted` whose weights have the entry's number type, or
-    `converted` itself for an entry without one.
+    """The folder made from `converted` whose weights have the entry's number type, or `converted`
+    itself for an entry without one.
 
     `digest` is the source's. Raises QuantizeError when model and method do not fit together,
-    QualityError when the result is not good enough, MissingExtra.
+    QualityError when the result is not good enough, and MissingExtra without the libraries of the
+    extra `weights`.
     """
     number_type = kinds.of(entry).quantization(entry)
     if number_type is None:

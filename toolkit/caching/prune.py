@@ -81,7 +81,7 @@ def _remove(path: Path) -> bool:
 
 
 def _remove_leftovers() -> None:
-    """What a killed process left behind: its lock is free, and no list shows it."""
+    """Removes files of a killed process: their lock is free, and no list shows them."""
     for kind in KINDS:
         for path in (home() / kind).glob(".*"):
             if match := _LEFTOVER.fullmatch(path.name):

@@ -36,7 +36,8 @@ class Editor:
         self._aside: PromptSession[str] = PromptSession(history=InMemoryHistory())
 
     def read(self) -> str:
-        """The next question or command. Raises EOFError at the end, KeyboardInterrupt."""
+        """The next question or command. Raises EOFError at the end, and KeyboardInterrupt after
+        Ctrl-C."""
         text = self._session.prompt(PROMPT)
         if not text.lstrip().startswith(MARK):
             return text.strip()

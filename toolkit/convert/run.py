@@ -34,7 +34,7 @@ _PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What to convert to, and how."""
+    """The source of a conversion, and its target format."""
 
     goal: str
     force: bool = False

@@ -70,7 +70,7 @@ def load_part(kind: Any, folder: Path, tensors: Mapping[str, Tensor]) -> Any:
 
 
 def _current(name: str) -> str:
-    """What diffusers calls a tensor now; files of 2022 have older names."""
+    """The present name of a tensor in diffusers; files of 2022 have older names."""
     old = _OLD_NAME.fullmatch(name)
     return f"{old[1]}{_OLD_ATTENTION[old[2]]}{old[3]}" if old else name
 

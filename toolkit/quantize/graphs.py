@@ -169,7 +169,7 @@ def _candidates(path: Path) -> list[Path]:
 
 
 def _claimed_length(place: Path) -> int | None:
-    """What facts or else the tokenizer say about the longest text, in tokens."""
+    """The longest text, in tokens, that the facts or else the tokenizer state."""
     if (place / FILE).exists():
         facts = read_facts(place)
         return facts.context_length if isinstance(facts, EmbeddingFacts) else None

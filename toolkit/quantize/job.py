@@ -98,7 +98,8 @@ class Job:
 
 
 def prepare(fetched: Fetched, options: Options, judging: Judging) -> Job:
-    """Fills in the defaults. Raises QuantizeError, ConvertError if the options do not fit."""
+    """Fills in the defaults. Raises QuantizeError or ConvertError if the options do not suit the
+    model."""
     method = find_method(options.method)
     _check_options(method, options)
     checkpoint = read_checkpoint(fetched.path)

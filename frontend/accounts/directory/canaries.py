@@ -91,8 +91,11 @@ class Canaries:
     async def edit(
         self, actor: Actor, key: str, values: dict[str, Any], revision: str | None = None
     ) -> Canary:
-        """`values`: what changes; new `targets` are in use again if they had failed. `revision`:
-        what the caller saw. Raises InvalidRequest, NotFound, Conflict for another revision."""
+        """Changes the columns in `values`; new `targets` are in use again if they had failed.
+
+        `revision` is the one that the caller saw. Raises InvalidRequest if a value is not valid,
+        NotFound if there is no such canary, and Conflict for another revision.
+        """
         known = await self.get(key)
         targets: Sequence[Target] | None = values.get("targets")
         await self._check(actor, known.name, targets if targets is not None else known.shares)

@@ -193,7 +193,7 @@ async def _add_group(change: Change, name: str, organisation_id: str, weight: in
 
 
 def disabled(values: dict[str, Any], now_us: int) -> dict[str, Any]:
-    """The columns of an edit: `disabled` becomes the moment since which it is."""
+    """The columns of an edit: `disabled` becomes the time at which it was set."""
     row = {name: value for name, value in values.items() if name != "disabled"}
     if "disabled" in values:
         row["disabled_at_us"] = now_us if values["disabled"] else None

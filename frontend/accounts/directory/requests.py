@@ -101,7 +101,7 @@ class KeyRequests:
             return await _request(rows, request_id), text
 
     async def status(self, request_id: str, presented: bytes) -> KeyRequest:
-        """The request, for its applicant, who presents the key. Raises NotFound otherwise."""
+        """The request, for the applicant with its key. Raises NotFound for any other key."""
         async with self.changes.database.connect() as rows:
             request = await _request(rows, request_id)
             digest = await store.digest_of_request(rows, request_id)

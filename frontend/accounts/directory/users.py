@@ -16,12 +16,12 @@ from frontend.accounts.directory.rules import (
     find_user,
     keeping_an_admin,
 )
+from frontend.accounts.guesses import Guesses
 from frontend.accounts.passwords import Passwords, check_password, new_password
 from frontend.accounts.roles import DEFAULT_ROLE
-from frontend.accounts.throttle import Throttle
 from frontend.domain.accounts import User
 from frontend.domain.ids import new_id
-from frontend.errors import Conflict, Forbidden, InvalidRequest, RateLimited
+from frontend.errors import Conflict, Forbidden, InvalidRequest
 from frontend.store import accounts as store
 from frontend.store.records import Range, Rows
 from frontend.store.sessions import end_sessions
@@ -48,7 +48,7 @@ class Users:
 
     changes: Changes
     passwords: Passwords = field(default_factory=Passwords)
-    throttle: Throttle = field(default_factory=lambda: Throttle(5, 30.0))
+    guesses: Guesses = field(default_factory=Guesses)
 
     async def page(self, range_: Range, **filters: str) -> list[User]:
         """One page. `filters`: `group_id`, `role`, `name`, `email`."""
@@ -158,22 +158,19 @@ class Users:
         """
         _check_password(new, actor.name)
         # counted before the hash, or guesses at the same time would all be hashed
-        if (wait_s := self.throttle.fail([actor.id])) > 0:
-            raise RateLimited(
-                "too many wrong passwords; wait and try again", wait_us=int(wait_s * 1e6)
-            )
+        attempt = self.guesses.admit(actor)
         async with self.changes.database.connect() as rows:
             await _user(rows, actor.id)
             stored = await store.password_of(rows, actor.id)
         if stored is None:
             raise Forbidden("no password is set; an administrator can set the first one")
-        if not await self.passwords.verify(stored, current, actor.id):
+        if not await self.passwords.verify(stored, current, actor.browser or actor.credential):
             raise Forbidden("the current password is not correct", param="current_password")
-        self.throttle.forgive(actor.id)
+        attempt.succeed()
         await self._set(actor, "users.change_password", new)
 
     async def _set(self, actor: Actor, action: str, new: str) -> None:
-        hashed = await self.passwords.hash(new, actor.id)
+        hashed = await self.passwords.hash(new, actor.browser or actor.credential)
         async with self.changes.begin(actor, action) as change:
             row = {"password": hashed, "password_once": False}
             await store.USERS.update(change.connection, actor.id, **row)
@@ -212,7 +209,7 @@ async def add_user(change: Change, actor: Actor, new: NewUser, user_id: str | No
 
 
 async def _check_unique(rows: Rows, email: str | None, own: str | None = None) -> None:
-    """Raises Conflict for the address of somebody else, who may sign in with it."""
+    """Raises Conflict if another user has the email address, and may sign in with it."""
     if email and (found := await store.user_of_email(rows, email)) and found != own:
         raise Conflict(f"a user with the email '{email}' already exists", param="email")
 

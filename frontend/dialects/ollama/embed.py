@@ -23,7 +23,7 @@ from frontend.errors import InvalidRequest
 
 
 class _Embed(NameBody, kw_only=True):
-    """What both requests share."""
+    """The fields that both requests have."""
 
     truncate: Annotated[
         bool | None, about("Cut texts that exceed the model's context. Default: true.")

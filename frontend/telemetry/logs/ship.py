@@ -35,7 +35,7 @@ class ShippingSink:
 
     @property
     def waiting_bytes(self) -> int:
-        """What waits on disk."""
+        """The size of the lines that wait on disk."""
         return self._spool.size_bytes
 
     def put(self, line: Line) -> None:

@@ -27,7 +27,7 @@ class Refused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What is left of a batch that was sent: lines to send again, and how many were refused."""
+    """The result for a batch that was sent: lines to send again, and the number of refused ones."""
 
     again: list[bytes] = field(default_factory=list)
     refused: int = 0
