@@ -113,16 +113,16 @@ def test_users_share_two_versions_and_each_stays_at_both_gateways(house: House) 
     assert set(seen.values()) == {"chat@1", "chat@2"}
     records = house.one.get("/admin/audit/search", params={"limit": 100}).json()["data"]
     assert {"chat@1", "chat@2"} <= {one["model"] for one in records}
-    for api in (house.one, house.two):
-        # both gateways show what both have seen; the answers from the cache are of no model
+    models = [*seen.values()] * 2
+    sums = [models.count("chat@1"), models.count("chat@2")]
 
-        def counted(api: httpx2.Client = api) -> list[int]:
-            shown = api.get("/admin/canaries/chat").json()["targets"]
-            return [one["requests"] for one in shown]
+    def counted() -> list[list[int]]:
+        paths = ((api, "/admin/canaries/chat") for api in (house.one, house.two))
+        shown = [api.get(path).json()["targets"] for api, path in paths]
+        return [[one["requests"] for one in targets] for targets in shown]
 
-        models = [*seen.values()] * 2
-        sums = [models.count("chat@1"), models.count("chat@2")]
-        wait_for(lambda counted=counted: counted() == sums, what="the sums of both gateways")
+    # both gateways show what both have seen; answers from the cache do not count
+    wait_for(lambda: counted() == [sums, sums], what="the sums of both gateways")
     shown = house.two.get("/admin/canaries").json()["data"][0]
     assert sum(one["requests"] for one in shown["targets"]) == 2 * (USERS - 1)
     assert {one["state"] for one in shown["targets"]} == {"ready"}
