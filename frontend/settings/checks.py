@@ -1,8 +1,11 @@
 """Checks that several groups of settings share. Their errors never show the value of a URL."""
 
 import re
+from ipaddress import ip_network
 from pathlib import Path
 from urllib.parse import urlsplit
+
+from frontend.settings.group import parts
 
 
 def check_url(url: str) -> str:
@@ -23,3 +26,15 @@ def check_file(file: Path | None) -> Path | None:
     if file is not None and not file.is_file():
         raise ValueError(f"'{file}' is not a file")
     return file
+
+
+def check_networks(networks: str) -> str:
+    """Accepts networks separated by commas, or an empty text. Raises ValueError, naming the part,
+    for any other text."""
+    for part in parts(networks):
+        try:
+            ip_network(part)
+        except ValueError:
+            example = "'10.0.0.0/8' or '192.0.2.7'"
+            raise ValueError(f"'{part}' is not a network such as {example}") from None
+    return networks

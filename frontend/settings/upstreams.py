@@ -10,6 +10,7 @@ from pydantic import Field, field_validator, model_validator
 from frontend.domain.durations import parse_duration
 from frontend.domain.room import RoomLimits
 from frontend.domain.upstreams import UpstreamEntry
+from frontend.settings.checks import check_networks
 from frontend.settings.entries import read_entries
 from frontend.settings.group import Group, parts
 
@@ -135,10 +136,8 @@ class UpstreamSettings(Group):
 
     @field_validator("backend_networks")
     @classmethod
-    def _are_networks(cls, value: str) -> str:
-        for part in parts(value):
-            ip_network(part)  # a ValueError is what pydantic wants
-        return value
+    def _are_backend_networks(cls, value: str) -> str:
+        return check_networks(value)
 
     @property
     def reachable(self) -> tuple[IPv4Network | IPv6Network, ...]:
