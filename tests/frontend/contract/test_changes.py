@@ -20,7 +20,7 @@ from tests.support.redis import RedisServer
 from tests.support.routes import routes
 
 OTHERS = {
-    # add what nobody uses yet
+    # add something that is not used yet
     "POST /admin/organisations", "POST /admin/groups", "POST /admin/roles", "POST /admin/users",
     "POST /admin/plans", "POST /key-requests", "POST /me/quota-requests",
     # refused while somebody is in it
