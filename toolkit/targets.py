@@ -155,14 +155,15 @@ FORMS = "embedded, container, container:YY.MM, or container:YY.MM with -vllm, -v
 
 
 def find_target(name: str) -> Target:
-    """The row of that name; `container` means the newest vLLM image. Raises UsageError."""
+    """The target of that name; `container` means the newest vLLM image. Raises UsageError if the
+    name is not known."""
     name = NEWEST if name == "container" else name
     if name in TARGETS:
         return TARGETS[name]
     release, _, variant = name.removeprefix("container:").partition("-")
     if variant == "trtllm" and release in {each.name for each in RELEASES}:
         raise UsageError(
-            f"NVIDIA lists no TensorRT-LLM image for release {release}",
+            f"NVIDIA does not list a TensorRT-LLM image for the release {release}",
             hint=f"use {newest_trtllm()}",
         )
     raise UsageError(f"unknown target '{name}'", hint=target_hint(name))

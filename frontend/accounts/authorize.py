@@ -33,7 +33,7 @@ class Attempt:
     permission: Permission
     path: str
     source: Callable[[], str]
-    found: Callable[[Caller], None] = lambda _: None
+    identified: Callable[[Caller], None] | None = None
     """Called with the caller, also with one who may not use the route."""
     method: str = "GET"
 
@@ -55,23 +55,26 @@ class Authorizer:
     async def authorize(self, attempt: Attempt) -> Caller:
         """The caller, who may use the route.
 
-        Raises Unauthorized, Forbidden, RateLimited, StoreUnavailable.
+        Raises Unauthorized without a valid key or session, Forbidden if the role or the key does
+        not allow the route, RateLimited after too many wrong keys, and StoreUnavailable while keys
+        cannot be read.
         """
         # before any key is looked at: a wrong one must not close /healthz to a load balancer
         if attempt.permission is Permission.PUBLIC:
             return ANONYMOUS
         caller = await self._authenticate(attempt)
-        attempt.found(caller)
+        if attempt.identified is not None:
+            attempt.identified(caller)
         require(caller, attempt.permission)
         if caller.scope is not UNLIMITED:
             _check_scope(caller, attempt)
         return caller
 
     async def holds(self, headers: Headers, permission: Permission) -> bool:
-        """Whether the owner of a stream that was authorized still has the permission. That is not
-        a use of a session: a page that is left open must not keep it alive.
+        """Whether the owner of a stream that was authorized still has the permission. That is not a
+        use of a session: a page that is left open must not keep it alive.
 
-        Raises StoreUnavailable.
+        Raises StoreUnavailable while keys and sessions cannot be read.
         """
         caller: Caller | None = None
         if (credential := parse_key(secret_of(headers))) is not None:

@@ -129,7 +129,8 @@ class Places:
     async def hold(
         self, model: Model, need: Need, tried: Set[str], call_id: str, timeout_s: float
     ) -> AsyncIterator[Member]:
-        """A place at the best upstream that was not `tried`. Raises GatewayError."""
+        """A place at the best upstream that was not `tried`. Raises GatewayError if none can take
+        the request in time."""
         member = await self._take(model, need, tried, call_id, timeout_s)
         try:
             yield member
@@ -140,8 +141,10 @@ class Places:
     async def loaded(
         self, model: Model, need: Need, tried: Set[str], timeout_s: float
     ) -> AsyncIterator[Member | None]:
-        """The block has the model loaded at an upstream, where requests load it, and that upstream;
-        it does not hold a place meanwhile. Raises GatewayError."""
+        """While the block runs, an upstream that loads models on demand has this one loaded; yields
+        that upstream, or None if no upstream does so. Does not hold a place meanwhile. Raises
+        GatewayError if the load fails.
+        """
         holder = None
         if self.fleet.is_on_demand(model):
             fitting = self._fitting(model.name, need, tried)

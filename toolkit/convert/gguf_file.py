@@ -41,7 +41,8 @@ class Gguf:
         return self.metadata.get(f"{self.architecture}.{key}", default)
 
     def values(self, name: str) -> npt.NDArray[np.float32]:
-        """A tensor's numbers, dequantized by gguf's own code. Raises ConvertError."""
+        """A tensor's numbers, dequantized by gguf's own code. Raises ConvertError if gguf cannot
+        dequantize its type."""
         tensor = self.tensors[name]
         try:
             values = gguf.quants.dequantize(tensor.data, tensor.tensor_type)
@@ -55,7 +56,7 @@ class Gguf:
 
 
 def read_gguf(file: Path) -> Gguf:
-    """Reads the heads of all parts. Raises ConvertError."""
+    """Reads the headers of all parts. Raises ConvertError if a part is missing or damaged."""
     files = [file.with_name(name) for name in shard_names(file.name)]
     if missing := [each.name for each in files if not each.exists()]:
         raise ConvertError(
@@ -114,12 +115,16 @@ def _check_split(files: list[Path], readers: list[Any], metadata: Any, actual: i
         field = reader.fields.get("split.no")
         if field is not None and int(field.contents()) != number:
             raise ConvertError(
-                f"{file.name} says that it is part {int(field.contents()) + 1} of the split file"
+                f"the metadata of {file.name} contain the part number {int(field.contents()) + 1}",
+                hint="restore the original names of the parts",
             )
     # each part may be whole while one of another split of the same model is among them
     expected = metadata.get("split.tensors.count")
     if expected is not None and int(expected) != actual:
-        raise ConvertError(f"the parts of {files[0].name} contain {actual} of {expected} tensors")
+        raise ConvertError(
+            f"the parts of {files[0].name} contain {actual} of {expected} tensors",
+            hint="download all parts of one model again",
+        )
 
 
 def _merge(source: Gguf, whole: Path) -> None:

@@ -1,5 +1,6 @@
 """A table of usage that is longer than one answer, and one without rows."""
 
+import asyncio
 import csv
 import io
 import time
@@ -10,6 +11,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from frontend.dialects.admin.usage import render_csv
 from frontend.domain.metering import Owner, UsageRow
 from frontend.domain.usage import Usage
 from frontend.store.database import Database
@@ -17,7 +19,7 @@ from frontend.store.ledger.books import LedgerStore
 from frontend.store.location import Location
 from frontend.store.tables import usage_hourly
 from frontend.store.usage import add_usage
-from tests.support.campus import Campus, run, run_campus
+from tests.support.campus import Campus, run_campus
 from tests.support.databases import Databases
 
 _ROWS, _HOUR_US = 20_100, 3_600_000_000
@@ -28,7 +30,7 @@ _MODEL = "=cmd ~ü"
 def campus(databases: Databases, tmp_path: Path) -> Iterator[Campus]:
     location = databases.sqlite()
     with run_campus(location, tmp_path) as running:
-        run(_fill(location))
+        asyncio.run(_fill(location))
         yield running
 
 
@@ -61,6 +63,18 @@ def test_a_long_table_says_that_it_goes_on(campus: Campus) -> None:
     assert {row["model"] for row in rows} == {f"'{_MODEL}"}, "a spreadsheet must not run it"
 
 
+@pytest.mark.parametrize(
+    "text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", '=HYPERLINK("x")']
+)
+def test_no_cell_is_a_formula(text: str) -> None:
+    """Names of models come from upstreams, so they may be anything."""
+    row = {"start": "2026-11-01T00:00:00Z", "start_us": 1, "model": text, "requests": -1}
+    table = render_csv([row], ["model"], ["requests"]).decode()
+    (read,) = csv.DictReader(io.StringIO(table, newline=""))
+    assert read["model"] == "'" + text
+    assert read["requests"] == "-1", "a number is not text"
+
+
 def test_a_table_without_rows_has_the_same_columns(campus: Campus) -> None:
     path = "/admin/usage?format=csv&by=user_id"
     full = campus.ask("admin", "GET", path)
@@ -88,7 +102,7 @@ def test_the_largest_come_first_and_the_totals_are_of_all(
 
     location = databases.sqlite()
     with run_campus(location, tmp_path) as campus:
-        run(fill())
+        asyncio.run(fill())
         path = "/admin/usage?user_id=u&interval=total&by=key_id&order=tokens"
         page = campus.ask("admin", "GET", f"{path}&limit=10").json()
         largest = sorted(used.values(), reverse=True)[:10]
