@@ -4,7 +4,8 @@ NVIDIA's model uses other tensor names and reads text instead of token ids. A th
 waits for that model's responses; everything else runs in one loop.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import asyncio
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -35,6 +36,9 @@ _ASKS = ("return_finish_reason", "return_stop_reason", "sampling_param_exclude_i
 _REPLY = ("tools", "infill")
 """Fields of `reply` that need a reader of the model's own marks, which this engine has not."""
 
+
+_KEPT_S = 5.0
+"""Seconds for which the answers of an ended request are kept."""
 
 _STOPS = 16
 """Threads that hand over cancels; each takes milliseconds."""
@@ -139,16 +143,17 @@ class TritonPythonModel:
                 return
             asks = {name: np.array([True]) for name in ("streaming", *_ASKS)}
             for answer in self._ask(turn.request_id, {**turn.tensors, **asks}):
+                if stream.finished:
+                    continue  # to the end, which frees what Triton holds for the request
                 if answer.has_error():
                     # Triton's own text is not passed on: it may quote paths of the server
                     raise StepError("the engine failed while processing this request")
                 if (event := _event(stream, answer)) is not None:
                     self._send(replies, {**event, **prompt_ids})
                     prompt_ids = {}
-                if stream.finished:
-                    return
             # the peer ended without a reason, as it does after a stop
-            self._send(replies, stream.aborted())
+            if not stream.finished:
+                self._send(replies, stream.aborted())
         except Exception as error:  # a stream that is not ended hangs its client
             self._loop.call(replies.fail, error)
         finally:
@@ -164,7 +169,8 @@ class TritonPythonModel:
         for _ in self._ask(request_id, tensors):
             pass
 
-    def _ask(self, request_id: str, tensors: Mapping[str, Any]) -> Any:
+    def _ask(self, request_id: str, tensors: Mapping[str, Any]) -> Iterator[Any]:
+        """Yields the peer's answers."""
         stub: Any = backend()
         request = stub.InferenceRequest(
             model_name=self._peer,
@@ -172,7 +178,16 @@ class TritonPythonModel:
             requested_output_names=list(_OUTPUTS),
             inputs=[stub.Tensor(name, values) for name, values in tensors.items()],
         )
-        return request.exec(decoupled=True)
+        answers = request.exec(decoupled=True)
+        try:
+            yield from answers
+        finally:
+            self._loop.call(self._keep, answers)
+
+    def _keep(self, answers: object) -> None:
+        # a thread of the stub drops its own reference after the last answer, and without Python's
+        # lock: the last one must be ours, as it frees Python objects
+        asyncio.get_running_loop().call_later(_KEPT_S, lambda: answers)
 
 
 def _event(stream: Stream, answer: Any) -> dict[str, Any] | None:
