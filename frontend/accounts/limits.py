@@ -43,12 +43,13 @@ class Limit:
     window: Window
     amount: int
     model: str = ""
+    key: Key = field(init=False, repr=False, compare=False)
+    """What its counter is stored under. Not the quota's id: a quota that is made again continues
+    with what was used."""
 
-    @property
-    def key(self) -> Key:
-        """What its counter is stored under. Not the quota's id: a quota that is made again
-        continues with what was used."""
-        return self.scope, self.subject, self.model, self.measure, self.window.name
+    def __post_init__(self) -> None:
+        key = self.scope, self.subject, self.model, self.measure, self.window.name
+        object.__setattr__(self, "key", key)
 
     @property
     def is_brief(self) -> bool:

@@ -6,6 +6,7 @@ It does not know policies. A batch that is added again changes nothing.
 import asyncio
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, fields
+from operator import attrgetter
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, select, text
@@ -176,8 +177,12 @@ def _add(connection: Connection, entries: Sequence[Entry]) -> None:
     )
 
 
+_NAMES = tuple(field.name for field in fields(AuditRecord))
+_values = attrgetter(*_NAMES)
+
+
 def _row(record: AuditRecord) -> dict[str, Any]:
-    return {field.name: getattr(record, field.name) for field in fields(AuditRecord)}
+    return dict(zip(_NAMES, _values(record), strict=True))
 
 
 async def _remove(connection: AsyncConnection, group_id: str, before: int, most: int) -> Removed:
