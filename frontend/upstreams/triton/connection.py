@@ -176,7 +176,7 @@ class Reader:
                     self._messages.append(message)
                 self._wake()
         except BaseException as error:
-            # of a cancelled call too, which is no cancellation of this task
+            # also that of a cancelled call, which does not cancel this task
             self._failure, self._is_over = error.with_traceback(None), True
             self._wake()
         finally:
