@@ -5,7 +5,7 @@ ARG BASE=python:3.11-slim-bookworm
 
 FROM ${BASE} AS build
 SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
-# where pip finds torch: an index or folder with its CPU builds keeps CUDA's gigabytes out
+# where pip finds torch: with an index or folder of its CPU builds, CUDA is not installed
 ARG PIP_EXTRA_INDEX_URL
 ARG PIP_FIND_LINKS
 ENV TRITON_TOOLKIT_HOME=/opt/triton-toolkit PIP_NO_CACHE_DIR=1
@@ -22,7 +22,7 @@ RUN cp -r toolkit frontend python_backends /opt/toolkit/lib/python3*/site-packag
  && printf '#!/opt/toolkit/bin/python -P\nfrom toolkit.cli import main\nmain()\n' > /opt/toolkit/lib/toolkit \
  && chmod +x /opt/toolkit/lib/toolkit
 # Triton and the environments of its models, so that a container starts without a network
-# Both environments have torch: its equal libraries take their space once. Only libraries, because Python
+# Both environments have torch: equal libraries are stored once. Only libraries, because Python
 # compares the time of a module with the time in its bytecode.
 RUN /opt/toolkit/bin/toolkit prepare \
  && rm -rf "${TRITON_TOOLKIT_HOME}/wheels" \
@@ -44,7 +44,7 @@ ENV PATH=/opt/toolkit/bin:$PATH \
     TRITON_FRONTEND_DATA_DIRECTORY=/var/lib/triton-gateway \
     TRITON_TOOLKIT_HOME=/opt/triton-toolkit
 EXPOSE 9000 8001
-# loading a language model takes its time
+# loading a language model takes minutes
 HEALTHCHECK --interval=10s --timeout=5s --start-period=300s CMD ["python", "/opt/toolkit/healthcheck.py"]
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["toolkit", "serve", "/models", "--host", "0.0.0.0"]

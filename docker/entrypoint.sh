@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Serves /models with Triton, once it is sure that they were built for it. Arguments go to tritonserver.
+# Checks that /models was built for this Triton, then serves it. Arguments go to tritonserver.
 set -euo pipefail
 
 repository=${TRITON_TOOLKIT_REPOSITORY:-/models}
@@ -11,7 +11,7 @@ if [ ! -e "$repository/repository.json" ] && ! compgen -G "$repository/*/config.
     exit 2
 fi
 built=$(python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))["target"])' \
-    "$repository/repository.json" 2>/dev/null || echo "$wanted") # hand-written ones do not say
+    "$repository/repository.json" 2>/dev/null || echo "$wanted") # hand-written ones have no target
 if [ "$built" != "$wanted" ]; then
     echo "error: $repository was built for the target '$built', this image is '$wanted'" >&2
     echo "hint: toolkit build-repo --target $wanted --output models" >&2
@@ -19,8 +19,8 @@ if [ "$built" != "$wanted" ]; then
 fi
 
 umask 077
-# Who may load a model may run code: a load can bring its own config and files. So nobody may, but for
-# the holder of the key in a file that is mounted into this container and into its gateway's.
+# A client that can load a model can run code, because a load can contain a config and files. So only
+# clients with the key may load: it is in a file that is mounted into this container and the gateway's.
 key_file=${TRITON_TOOLKIT_CONTROL_KEY_FILE:-}
 if [ -z "$key_file" ]; then
     control=(--model-control-mode=none)
@@ -34,7 +34,7 @@ else
     control=(--model-control-mode=explicit --load-model='*')
     control+=(--grpc-restricted-protocol="model-repository:$key")
 fi
-# shared memory, log settings and traces are nobody's business: no client sends such a key
+# no client may use shared memory, log settings or traces: a client cannot send a key with line breaks
 closed=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')$'\n\n'
 exec tritonserver \
     --model-repository="$repository" \

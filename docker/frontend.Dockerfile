@@ -21,22 +21,22 @@ RUN cp -r frontend /opt/gateway/lib/python3*/site-packages/ \
  && /opt/gateway/bin/python -m compileall -q /opt/gateway/lib/python3*/site-packages/frontend \
  && find /opt/gateway -type d \( -name tests -o -path '*/sqlalchemy/testing' -o -path '*/numpy/f2py' -o -path '*/numpy/typing' -o -path '*/site-packages/pycparser' \) -prune -exec rm -rf {} + \
  && find /opt/gateway/lib -path '*/sqlalchemy/dialects/*' -type d \( -name mssql -o -name mysql -o -name oracle \) -prune -exec rm -rf {} + \
- # parts of numpy that nothing here uses, its modules for tests, and what draws letters
+ # parts of numpy that are not used here, its modules for tests, and the text rendering of Pillow
  && site=$(echo /opt/gateway/lib/python3*/site-packages) \
  && rm -rf "$site"/numpy/distutils "$site"/numpy/fft "$site"/numpy/ma "$site"/numpy/polynomial "$site"/numpy/random \
     "$site"/numpy/testing "$site"/numpy/_core/_simd.* "$site"/numpy/_core/_*_tests.* \
     "$site"/PIL/_imagingft.* "$site"/pillow.libs/libfreetype-* "$site"/pillow.libs/libharfbuzz-* \
  # servers and test helpers of clients
  && rm -rf "$site"/aiohttp/web*.py "$site"/aiohttp/test_utils.py "$site"/aiohttp/pytest_plugin.py "$site"/tritonclient/http \
- # Google's own APIs, of which traces use the errors alone
+ # Google's own APIs, of which traces use only the errors
  && find "$site"/google -mindepth 1 -maxdepth 1 -type d ! -name protobuf ! -name _upb ! -name rpc -exec rm -rf {} + \
  && find /opt/gateway/lib \( -name 'swagger-ui-es-*' -o -name 'swagger-ui-standalone-*' -o -name swagger-ui.js \) -delete \
  # AWS's other services
  && { [ -z "$EXTRAS" ] || find "$site"/botocore/data -mindepth 1 -maxdepth 1 -type d ! -name s3 -exec rm -rf {} + ; } \
- # a decoder that no request may reach
+ # a decoder that requests must not reach
  && find /opt/gateway/lib \( -name 'libavif-*' -o -name '_avif.*' \) -delete \
  && find /opt/gateway/lib \( -name '*.map' -o -name '*.py[xi]' -o -name '*.pxd' -o -name '*.[ach]' \) -type f -delete \
- # this compiles what each start imports; the rest of the libraries stays as it is
+ # compiles the modules that each start imports, and no others
  && /opt/gateway/bin/python -P -c 'import frontend.serve, PIL.Image, opentelemetry.exporter.otlp.proto.http.trace_exporter' \
  && /opt/gateway/bin/pip uninstall -q -y pip setuptools
 

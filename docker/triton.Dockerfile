@@ -25,7 +25,7 @@ FROM ${BASE}
 ARG RELEASE
 ARG VARIANT
 COPY --from=full /tmp/added/ /opt/tritonserver/backends/
-# after the base's own packages: what it has stays what it is
+# after the base's own packages, so that these are not replaced
 COPY --from=build /opt/python /opt/triton-toolkit/python
 RUN python3 -c "import site; print('/opt/triton-toolkit/python', file=open(site.getsitepackages()[0] + '/triton-toolkit.pth', 'w'))" \
  && install -d -o 10001 -g 10001 /models

@@ -61,7 +61,8 @@ class Location:
         return shown if self.port == 443 else f"{shown}:{self.port}"
 
     def follow(self, location: str) -> "Location":
-        """The location of a redirect from here. Raises BadAddress."""
+        """The location of a redirect from here. Raises BadAddress if it is not an HTTPS URL that
+        may be fetched."""
         # `//other/path` names another host, and goes through every check
         if location.startswith("/") and not location.startswith(("//", "/\\")):
             return parse_url(f"https://{self.authority}{location}")

@@ -54,10 +54,11 @@ def create_gateway(
     """Create it inside the event loop that serves it. `upstream`: instead of the settings' one.
 
     `database`: instead of the settings' one. Its tables must be those of this release before the
-    first request: `store.migrate.prepare` makes them so.
-    `trace_ids` gets the trace ids of running requests.
+    first request: `store.migrate.prepare` makes them so. `trace_ids` gets the trace ids of running
+    requests.
 
-    Raises KeyFileError, BadUpstream, and ValueError for a database's URL that is not valid.
+    Raises KeyFileError, BadUpstream or ValueError if the key file, an upstream or the database's
+    URL is not valid.
     """
     telemetry = make_telemetry(settings, {} if trace_ids is None else trace_ids)
     # a database that is given is closed with this gateway, as the one made here is

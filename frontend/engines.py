@@ -55,8 +55,10 @@ class Engines:
     turns: Callable[[str], AbstractAsyncContextManager[None]] = lambda _: nullcontext()
 
     async def make_registered(self, backend: Backend, reach: Reach, keys: Path | None) -> Member:
-        """A registered upstream, connected to addresses that were checked. `keys`: the folder of
-        the files that it may name. Raises BadUpstream."""
+        """A registered upstream, connected to addresses that were checked. `keys` is the folder of
+        the key files that it may name. Raises BadUpstream if a field is not valid or an address is
+        not allowed.
+        """
         entry = entry_of(backend)
         if entry.engine == "triton":
             try:
@@ -74,7 +76,7 @@ class Engines:
         return self.member(entry, guarded._over(web, entry))
 
     def make(self, entry: UpstreamEntry) -> Member:
-        """One upstream. Raises BadUpstream."""
+        """One upstream of the settings. Raises BadUpstream if a field is not valid."""
         return self.member(entry, self._upstream(entry))
 
     def member(self, entry: UpstreamEntry, upstream: Upstream) -> Member:

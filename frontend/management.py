@@ -57,7 +57,7 @@ class Management:
         return sorted(allowed, key=lambda one: one.name)
 
     async def get(self, scope: Scope, name: str) -> StoredModel:
-        """One model, by any of its names. Raises ModelNotFound."""
+        """One model, by any of its names. Raises ModelNotFound if there is none in the scope."""
         spelled = spellings(name)
         models = await self.all(scope)
         for names in (lambda one: [one.name], _names):
@@ -83,8 +83,8 @@ class Management:
         return await self._change(actor, targets, UNLOADING, wait_s)
 
     async def _targets(self, actor: Actor, asked: str, upstream: str | None) -> list[Target]:
-        """Where the model can be changed. Raises NotFound, NotSupported, and what the upstreams
-        raise when none of them says what it has."""
+        """Where the model can be changed. Raises NotFound if no upstream has it, NotSupported if
+        none can change it, and the error of an upstream if none answers."""
         members = [one for one in self.fleet.members if one.enabled]
         if upstream is not None:
             members = [self._member(upstream)]
@@ -195,7 +195,7 @@ def _names(one: StoredModel) -> list[str]:
 
 
 async def _copies(member: Member) -> dict[str, Copy]:
-    """What an upstream has, by name."""
+    """The models that an upstream has, by name."""
     registry = member.registry
     try:
         stored = dict(await member.upstream.stored())

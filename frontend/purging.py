@@ -33,7 +33,8 @@ class Purging:
     _seen: str = ""
 
     async def facts(self) -> dict[str, Any]:
-        """The settings, sizes and counts of this process's cache. Raises StoreUnavailable."""
+        """The settings, sizes and counts of this process's cache. Raises StoreUnavailable while
+        Redis cannot be reached."""
         entries, figures = self.cache.entries, self.cache.figures
         local = isinstance(entries, MemoryEntries)
         return {
@@ -54,7 +55,8 @@ class Purging:
         }
 
     async def purge(self, actor: Actor, owner: str, model: str) -> int:
-        """Deletes entries here, and has the other processes do so. Raises StoreUnavailable."""
+        """Deletes entries here and in the other processes; returns how many were here. Raises
+        StoreUnavailable while Redis or the database cannot be reached."""
         gone = await self.cache.entries.purge(owner, model)
         async with self.changes.begin(actor, ACTION) as change:
             change.note("cache", model or "all", owner=owner, model=model, deleted=gone)

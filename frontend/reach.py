@@ -18,7 +18,8 @@ Resolve = Callable[[str, int], Awaitable[list[Address]]]
 
 
 async def resolve(host: str, port: int) -> list[Address]:
-    """All addresses of a host, in the system's order. Raises OSError."""
+    """All addresses of a host, in the system's order. Raises OSError if the name cannot be
+    resolved."""
     answers = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return [ipaddress.ip_address(each[4][0]) for each in answers]
 
@@ -35,7 +36,8 @@ class Reach:
         return is_allowed(address, self.networks)
 
     async def addresses(self, server: Server) -> list[Address]:
-        """The addresses of a server, all of them allowed. Raises BadAddress."""
+        """The addresses of a server, all of them allowed. Raises BadAddress if one is not, or the
+        name cannot be resolved within the time limit."""
         try:
             found: list[Address] = [ipaddress.ip_address(server.host)]
         except ValueError:

@@ -42,7 +42,8 @@ class Rollout:
         self.shares.withdraw = self._withdraw
 
     async def read(self, rows: Rows) -> None:
-        """Follows what was changed. Raises StoreUnavailable."""
+        """Applies the stored canaries. Raises StoreUnavailable while the database cannot be
+        reached."""
         self.shares.follow(await CANARIES.page(rows, Range(MOST)))
 
     def _withdraw(self, one: Withdrawal) -> None:
@@ -74,8 +75,8 @@ class Rollout:
                     await self.exchange()
 
     async def exchange(self) -> None:
-        """Stores what was seen here, if it is news, and reads what others saw. Raises
-        StoreUnavailable, TimeoutError."""
+        """Stores this gateway's results if they changed, and reads those of others. Raises
+        StoreUnavailable or TimeoutError while the database does not answer."""
         database, now_us = self.canaries.changes.database, self.canaries.changes.now_us()
         seen, now_s = self.shares.results(), time.monotonic()
         async with asyncio.timeout(_TIMEOUT_S):

@@ -67,7 +67,7 @@ BACKENDS = Permission.BACKENDS
 
 @dataclass(frozen=True, slots=True)
 class InferenceHandlers:
-    """What clients of models call."""
+    """The handlers of the APIs that use models."""
 
     chat: ChatRoutes
     completions: CompletionRoutes
@@ -106,7 +106,7 @@ class GatewayHandlers:
 
 @dataclass(frozen=True, slots=True)
 class AdminHandlers:
-    """What administrators change, and what users change of their own."""
+    """The handlers of administration and of users' own accounts."""
 
     organisations: OrganisationRoutes
     groups: GroupRoutes

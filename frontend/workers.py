@@ -1,8 +1,9 @@
-"""Work that a stranger's input can make slow or large, in processes that are killed at a deadline.
+"""Runs work that untrusted input can make slow or large, in processes that are killed at a
+deadline.
 
-Decoding images and checking answers against schemas run in C and Rust, where nothing but the end of
-the process stops them. The event loop only waits. A caller never holds more than half of the
-processes and never fills the queue. The clock of a call starts when a process takes it.
+Decoding images and checking answers against schemas run in C and Rust, where only the end of the
+process stops them. The event loop only waits. A caller never holds more than half of the processes
+and never fills the queue. The time of a call starts when a process takes it.
 """
 
 import asyncio
@@ -60,8 +61,8 @@ class Workers:
     ) -> Result:
         """Runs an importable function on arguments that can be pickled; raises what it raises.
 
-        Raises WorkerTimeout, WorkerDied, RateLimited when the caller has too many calls waiting,
-        Overloaded when the queue is full.
+        Raises WorkerTimeout at the deadline, WorkerDied if the process ends, RateLimited when the
+        caller has too many calls waiting, and Overloaded when the queue is full.
         """
         if self._started is None:  # starting processes takes a few milliseconds each
             self._started = asyncio.create_task(asyncio.to_thread(lambda: self._pool.active))

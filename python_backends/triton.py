@@ -191,7 +191,8 @@ def decode(value: bytes | str, name: str) -> str:
 
 
 def text(arrays: Arrays, name: str) -> str | None:
-    """The value of a STRING tensor with one element; None if not sent. Raises InvalidInput."""
+    """The value of a STRING tensor with one element; None if not sent. Raises InvalidInput if it
+    has several, or is not UTF-8."""
     if name not in arrays:
         return None
     values = arrays[name].reshape(-1)

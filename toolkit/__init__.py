@@ -30,8 +30,8 @@ def build(
 
     Weights are fetched and converted once and kept in the cache. `output` is replaced in one step
     when everything has been made and verified. Raises `toolkit.errors.ToolkitError`: SpecError with
-    all errors of models.yaml, BuildError with all errors of the weights, MissingExtra,
-    RepositoryError.
+    all errors of models.yaml, BuildError with all errors of the weights, MissingExtra without a
+    library that the build needs, and RepositoryError if `output` cannot be replaced.
     """
     from pathlib import Path  # noqa: PLC0415  importing toolkit is cheap
 

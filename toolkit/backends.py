@@ -73,10 +73,11 @@ def code_digest(backend: str) -> str:
 
 
 def load_served(file: str) -> ModuleType:
-    """Runs a file of a backend, as `tokenize/texts.py`, from where it is on disk.
+    """Runs a file of a backend, such as `tokenize/texts.py`, from where it is on disk.
 
     Conversions compare their results through the code that will serve them. What the file itself
-    imports is found on `sys.path`, as inside Triton. Raises FileNotFoundError.
+    imports is found on `sys.path`, as inside Triton. Raises FileNotFoundError if there is no such
+    file.
     """
     path = backends_folder() / file
     name = "served_" + file.removesuffix(".py").replace("/", "_")

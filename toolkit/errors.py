@@ -22,7 +22,7 @@ from toolkit.finding import Finding
 
 
 class ToolkitError(Exception):
-    """Base of all errors that are somebody's fault other than the toolkit's own."""
+    """Base of all errors that the user or the environment causes."""
 
     exit_code = 1
 

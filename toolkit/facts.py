@@ -1,7 +1,7 @@
 """The facts about a model's weights, read during the conversion and stored beside the result.
 
 Configs are made from these and from models.yaml, so a config never needs the weights again. Each
-kind of model has facts of its own (`toolkit.kinds`).
+kind of model has a class of facts (`toolkit.kinds`).
 """
 
 from pathlib import Path

@@ -155,7 +155,8 @@ FORMS = "embedded, container, container:YY.MM, or container:YY.MM with -vllm, -v
 
 
 def find_target(name: str) -> Target:
-    """The row of that name; `container` means the newest vLLM image. Raises UsageError."""
+    """The target of that name; `container` means the newest vLLM image. Raises UsageError if the
+    name is not known."""
     name = NEWEST if name == "container" else name
     if name in TARGETS:
         return TARGETS[name]

@@ -55,7 +55,9 @@ class Authorizer:
     async def authorize(self, attempt: Attempt) -> Caller:
         """The caller, who may use the route.
 
-        Raises Unauthorized, Forbidden, RateLimited, StoreUnavailable.
+        Raises Unauthorized without a valid key or session, Forbidden if the role or the key does
+        not allow the route, RateLimited after too many wrong keys, and StoreUnavailable while keys
+        cannot be read.
         """
         # before any key is looked at: a wrong one must not close /healthz to a load balancer
         if attempt.permission is Permission.PUBLIC:
@@ -68,10 +70,10 @@ class Authorizer:
         return caller
 
     async def holds(self, headers: Headers, permission: Permission) -> bool:
-        """Whether the owner of a stream that was authorized still has the permission. That is not
-        a use of a session: a page that is left open must not keep it alive.
+        """Whether the owner of a stream that was authorized still has the permission. That is not a
+        use of a session: a page that is left open must not keep it alive.
 
-        Raises StoreUnavailable.
+        Raises StoreUnavailable while keys and sessions cannot be read.
         """
         caller: Caller | None = None
         if (credential := parse_key(secret_of(headers))) is not None:

@@ -69,7 +69,8 @@ class Callers:
     async def find(self, credential: Credential) -> Caller | None:
         """The owner of a key; None if there is none.
 
-        Raises Unauthorized for a key that has expired or is disabled, StoreUnavailable.
+        Raises Unauthorized for a key that has expired or is disabled, and StoreUnavailable while
+        the database cannot be reached.
         """
         entry = self._entry(credential.public_id)
         if entry is None or not self._is_current(entry):
@@ -96,7 +97,8 @@ class Callers:
             await self.flush()
 
     async def check(self) -> None:
-        """Reads the number of changes. Raises StoreUnavailable."""
+        """Reads the number of changes. Raises StoreUnavailable while the database cannot be
+        reached."""
         started_s = self.clock()
         async with asyncio.timeout(_TIMEOUT_S), self.database.connect() as connection:
             self._number = await store.change_number(connection)
@@ -129,10 +131,13 @@ class Callers:
         """Whether it is the key. Raises Unauthorized, with the reason only for its owner."""
         if (owned := entry.owned) is None:
             return False
-        # both are always compared, so that the time does not depend on a rotation
+        # all are always compared, so that the time does not depend on which one it is
         is_current = is_same(owned.digest, credential.digest)
         is_previous = is_same(owned.previous_digest or bytes(32), credential.digest)
         is_previous = is_previous and (owned.previous_ends_at_us or 0) > now_us
+        for digest, ends_us in owned.earlier_digests or ():
+            is_earlier = is_same(bytes.fromhex(digest), credential.digest)
+            is_previous = is_previous or (is_earlier and ends_us > now_us)
         if not (is_current or is_previous):
             return False
         if owned.expires_at_us is not None and owned.expires_at_us <= now_us:

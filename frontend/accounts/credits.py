@@ -51,7 +51,7 @@ class NotEnough(Exception):
 
 @dataclass(slots=True)
 class Balance:
-    """What one holder has."""
+    """The balance of one holder."""
 
     available: int = 0
     reserved: int = 0

@@ -15,12 +15,14 @@ PREFIX = "tk-"
 
 
 def list_keys(path: Path) -> list[Key]:
-    """The keys of a file, in order. Raises KeyFileError."""
+    """The keys of a file, in order. Raises KeyFileError if it cannot be read or has an invalid
+    line."""
     return [key for _, key in read_lines(path) if key is not None]
 
 
 def add_key(path: Path, name: str, role: str) -> str:
-    """Adds a key and returns it. Raises KeyFileError."""
+    """Adds a key and returns it. Raises KeyFileError if the name is invalid or in use, or the file
+    cannot be read or written."""
     try:
         check_name(name)
     except ValueError as error:

@@ -118,7 +118,8 @@ class Keys:
             self._checked_at_s = time.monotonic()
 
     def read(self) -> None:
-        """Reads the file if it changed. Raises KeyFileError."""
+        """Reads the file if it changed. Raises KeyFileError if it cannot be read or has an invalid
+        line."""
         try:
             status = self.path.stat()
         except OSError as error:

@@ -103,7 +103,8 @@ class Ledger:
         return self._memory.is_unlimited(owner, self.clock())
 
     async def reserve(self, hold: Hold, need: Need) -> Grant | Tight:
-        """Reserves in every limit at once. Raises RateLimited, QuotaExceeded, StoreUnavailable."""
+        """Reserves in every limit at once. Raises RateLimited or QuotaExceeded if a limit has too
+        little left, and StoreUnavailable while the database cannot be reached."""
         owner, now_us = hold.row.owner, self.clock()
         if hold.is_offline:
             raise StoreUnavailable("the request was granted while the database was not available")

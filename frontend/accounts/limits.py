@@ -13,7 +13,7 @@ from frontend.accounts.windows import MINUTE_US, Kind, Window
 
 
 class Measure(enum.StrEnum):
-    """What a limit counts."""
+    """The quantity that a limit counts."""
 
     REQUESTS = "requests"
     TOKENS = "tokens"
@@ -21,7 +21,7 @@ class Measure(enum.StrEnum):
 
 
 class Scope(enum.StrEnum):
-    """Whose requests a limit counts, from the widest to the narrowest."""
+    """The holder whose requests a limit counts, from the widest to the narrowest."""
 
     ORGANISATION = "organisation"
     GROUP = "group"
@@ -44,8 +44,8 @@ class Limit:
     amount: int
     model: str = ""
     key: Key = field(init=False, repr=False, compare=False)
-    """What its counter is stored under. Not the quota's id: a quota that is made again continues
-    with what was used."""
+    """The name that its counter is stored under. It is not the quota's id: a quota that is deleted
+    and created again continues with the same usage."""
 
     def __post_init__(self) -> None:
         key = self.scope, self.subject, self.model, self.measure, self.window.name

@@ -35,7 +35,8 @@ class Offline:
         self._counters.clear()
 
     def reserve(self, hold: Hold, need: Need, now_us: int) -> Grant:
-        """Raises RateLimited, QuotaExceeded; StoreUnavailable where too little is known."""
+        """Raises RateLimited or QuotaExceeded if a limit has too little left; StoreUnavailable
+        where too little is known."""
         known = self.memory.rules.get(hold.row.owner)
         if known is None or hold.parts or now_us - self._seen_us > GRACE_US:
             raise StoreUnavailable("the ledger cannot be read")

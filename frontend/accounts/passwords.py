@@ -43,7 +43,8 @@ class Passwords:
         self._rested_s = 0.0
 
     async def hash(self, password: str, caller: str) -> str:
-        """The hash of a password, to be stored. Raises RateLimited, Overloaded."""
+        """The hash of a password, to be stored. Raises RateLimited or Overloaded if too many
+        passwords wait to be hashed."""
         async with self._turns.taken(caller):
             return await asyncio.to_thread(self._hasher.hash, password)
 

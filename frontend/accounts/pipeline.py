@@ -53,7 +53,8 @@ class Pipeline:
     _ends: bool = False
 
     async def ask(self, step: Step) -> list[int]:
-        """Runs a step; returns its values. Raises StoreUnavailable."""
+        """Runs a step and returns its values. Raises StoreUnavailable while Redis cannot be
+        reached."""
         done: asyncio.Future[list[int]] = asyncio.get_running_loop().create_future()
         self._asks.append(_Ask(step, done))
         self._wake.set()

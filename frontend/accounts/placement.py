@@ -6,7 +6,8 @@ from frontend.errors import NotFound
 
 
 async def rules_of(groups: Groups, group_id: str, before: Rules) -> Rules:
-    """The rules of a group; those from `before` for one that is gone. Raises StoreUnavailable."""
+    """The rules of a group, or `before` if the group was deleted. Raises StoreUnavailable while the
+    database cannot be reached."""
     if not group_id:
         return before
     try:

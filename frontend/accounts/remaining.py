@@ -66,7 +66,8 @@ class Remaining:
         return merged(*known) if known else None
 
     async def limits(self, owner: Owner) -> list[dict[str, Any]]:
-        """A caller's limits with what is used and left of them. Raises StoreUnavailable."""
+        """A caller's limits with what is used and left of them. Raises StoreUnavailable while the
+        database cannot be reached."""
         now_us = self.clock()
         # before the database is read: what is written meanwhile must not be missing in both
         taken = self.quick.unwritten()
@@ -94,7 +95,8 @@ class Remaining:
         ]
 
     async def credits(self, owner: Owner) -> Sequence[Holding]:
-        """The credits that a caller may use. Raises StoreUnavailable."""
+        """The credits that a caller may use. Raises StoreUnavailable while the database cannot be
+        reached."""
         now_us = self.clock()
         return await self.store.read(lambda books: read_holdings(books, owner, now_us))
 

@@ -13,7 +13,8 @@ _PAGE = 500
 
 
 async def retention_of(groups: Groups, default_days: int) -> Callable[[str], int]:
-    """The days of each group by its id. Raises StoreUnavailable."""
+    """The days that records are kept, by the group's id. Raises StoreUnavailable while the database
+    cannot be reached."""
     days: dict[str, int] = {}
     after = ""
     while page := await groups.page(Range(_PAGE, after)):
@@ -23,6 +24,6 @@ async def retention_of(groups: Groups, default_days: int) -> Callable[[str], int
 
 
 async def write_purge(changes: Changes, group_id: str, details: dict[str, Any]) -> None:
-    """Adds an event to the chain. Raises StoreUnavailable."""
+    """Adds an event to the chain. Raises StoreUnavailable while the database cannot be reached."""
     async with changes.begin(_GATEWAY, "audit.purge") as change:
         change.note("group", group_id or "none", **details)

@@ -12,7 +12,9 @@ from frontend.accounts.limits import Key, Limit, Measure, Scope
 from frontend.accounts.windows import parse_window
 from frontend.domain.metering import Owner
 from frontend.store.ledger.counters import QuotaRow
-from frontend.store.ledger.credits import SubscriptionRow
+from frontend.store.ledger.credits import PlanRow, SubscriptionRow
+
+_MONTH = parse_window("month")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,7 @@ def rules_of(
             _add(limits, scopes, row)
     payer = next((one for one in reversed(scopes) if one in subscriptions), None)
     if payer is not None:
-        for measure, window, amount in subscriptions[payer].plan.quotas:
+        for measure, window, amount in _plan_of(subscriptions[payer], now_us).quotas:
             row = QuotaRow(*payer, "", measure, window, amount, None)
             # a quota of its own replaces the plan's, also when it is smaller
             if (payer[0], payer[1], "", measure, window) not in limits:
@@ -94,6 +96,12 @@ def _add(limits: dict[Key, Limit], scopes: list[tuple[Scope, str]], row: QuotaRo
     limit = Limit(*scope, measure, window, row.amount, row.model)
     if limit.key not in limits or limits[limit.key].amount < limit.amount:
         limits[limit.key] = limit
+
+
+def _plan_of(row: SubscriptionRow, now_us: int) -> PlanRow:
+    """The plan in effect, also before the transaction that begins the new period."""
+    has_ended = _MONTH.start(now_us) > row.period_starts_at_us
+    return row.next_plan if has_ended and row.next_plan is not None else row.plan
 
 
 def _has_budget(limits: Mapping[Key, Limit]) -> bool:

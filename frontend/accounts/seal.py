@@ -34,13 +34,14 @@ class Seal:
     _keys: dict[bytes, bytes] = field(default_factory=dict)
 
     async def close(self, owner: str, secret: bytes) -> bytes:
-        """Encrypts a secret. Raises StoreUnavailable."""
+        """Encrypts a secret. Raises StoreUnavailable if the keys cannot be read."""
         key_id, key = next(iter((await self._all()).items()))
         nonce = secrets.token_bytes(_NONCE)
         return _MARK + key_id + nonce + _cipher(key).encrypt(nonce, secret, owner.encode())
 
     async def open(self, owner: str, stored: bytes) -> bytes:
-        """Decrypts a secret, also a plain one of an older release. Raises StoreUnavailable."""
+        """Decrypts a secret, also a plain one of an older release. Raises StoreUnavailable if its
+        key is missing or it was changed."""
         from cryptography.exceptions import InvalidTag  # noqa: PLC0415 - as `_cipher`
 
         if not _is_sealed(stored):

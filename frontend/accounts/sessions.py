@@ -107,10 +107,12 @@ class Sessions:
     async def sign_in(self, name: str, password: str, source: Source) -> Begun:
         """The session of a name and its password, or what comes before it.
 
-        Raises Forbidden for a wrong name or password, RateLimited, Overloaded, StoreUnavailable.
+        Raises Forbidden for a wrong name or password, RateLimited after too many attempts,
+        Overloaded if too many passwords wait to be checked, and StoreUnavailable while the
+        database cannot be reached.
         """
         name = name[:MAX_LENGTH]
-        browser = await self.known_browser(name, source)
+        browser = await self.known_browser(name, source.browser)
         try:
             attempt = await self.attempts.admit(name, source.subject, browser)
         except GatewayError:
@@ -152,9 +154,9 @@ class Sessions:
         secret = await self._browser_secret()
         return replace(begun, browser=remember_browser(secret, passed.name, source.browser))
 
-    async def known_browser(self, name: str, source: Source) -> str:
+    async def known_browser(self, name: str, cookie: str) -> str:
         """The proof that somebody signed in with this name in the browser; "" without one."""
-        return known_browser(await self._browser_secret(), name, source.browser)
+        return known_browser(await self._browser_secret(), name, cookie)
 
     async def begin(
         self, user_id: str, stage: str = COMPLETE, source: Source | None = None
@@ -237,7 +239,7 @@ class Sessions:
         ][:MAX_OF_USER]  # fmt: skip
 
     async def end_one(self, user_id: str, session_id: str, source: Source) -> None:
-        """Ends a session of a user. Raises NotFound."""
+        """Ends a session of a user. Raises NotFound if it does not exist or has ended."""
         async with self.database.begin() as rows:
             found = await list_sessions(rows, user_id, self.now_us())
             digests = [one.digest for one in found if _public_id(one.digest) == session_id]
@@ -279,6 +281,11 @@ class Sessions:
         if not self._secret:
             self._secret = await shared_secret(self.database, "browsers")
         return self._secret
+
+
+def mark_of(token: bytes) -> str:
+    """A text that stands for a session's token, and is not a credential."""
+    return _public_id(digest_of(token))
 
 
 def _public_id(digest: bytes) -> str:

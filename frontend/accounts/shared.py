@@ -75,8 +75,10 @@ class Shared:
     async def reserve(
         self, request_id: str, limits: Sequence[Limit], need: Need
     ) -> tuple[Grant | Refusal | Tight, Counters]:
-        """Reserves in all of the limits or in none, once for each id. What they have left is in
-        the counters. Raises StoreUnavailable."""
+        """Reserves in all of the limits or in none, once for each id. The counters say what is
+        left. Raises StoreUnavailable if the database cannot be reached, but not if only Redis is
+        away.
+        """
         if not limits:
             return Grant((), need.output), {}
         if not self.is_away:

@@ -70,7 +70,7 @@ class Sweeper:
             await asyncio.sleep(_SWEEP_S)
 
     async def sweep(self, now_us: int) -> None:
-        """Sweeps once. Raises StoreUnavailable."""
+        """Sweeps once. Raises StoreUnavailable while the database cannot be reached."""
         await self._renew(now_us)
         if self.folder is not None:
             # only of dead processes: a living one holds the locks of its own

@@ -69,7 +69,8 @@ class Writer:
         return len(self._reserves) + len(self._settles) + len(self._flushes)
 
     async def reserve(self, one: Reserve) -> None:
-        """Reserves in the next transaction, and waits for it. Raises StoreUnavailable."""
+        """Reserves in the next transaction, and waits for it. Raises StoreUnavailable while the
+        database cannot be reached."""
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._reserves.append((one, done))
         self.quick.waits(one, self.clock())

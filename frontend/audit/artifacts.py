@@ -48,7 +48,8 @@ class Artifacts:
         return self.folder / digest[:2] / digest
 
     def keep(self, content: bytes) -> str:
-        """Stores a content, unless it exists; returns its digest. Raises OSError."""
+        """Stores a content, unless it exists; returns its SHA-256. Raises OSError if it cannot be
+        written."""
         digest = hashlib.sha256(content).hexdigest()
         path = self.path(digest)
         if path.exists():
@@ -87,7 +88,7 @@ class Extraction:
     kept: dict[str, tuple[str, str, int]] = field(default_factory=dict)
 
     def keep(self, media_type: str, content: bytes) -> str:
-        """Stores one content; returns its digest. Raises OSError."""
+        """Stores one content; returns its SHA-256. Raises OSError if it cannot be written."""
         digest = self.artifacts.keep(content)
         self.kept.setdefault(digest, (digest, media_type, len(content)))
         return digest

@@ -51,9 +51,10 @@ class BucketArtifacts(Artifacts):
         return digest
 
     def read(self, digest: str) -> bytes | None:
-        """The content from the folder or the bucket; None: it is in neither.
+        """The content from the folder or the bucket, or None if neither has it.
 
-        Raises ObjectsUnavailable, ObjectChanged.
+        Raises ObjectsUnavailable if the bucket does not answer, and ObjectChanged if the content
+        does not have its digest.
         """
         content = Artifacts.read(self, digest)
         return self.objects.get(digest) if content is None and self.is_digest(digest) else content
@@ -98,7 +99,7 @@ class BucketArtifacts(Artifacts):
 
     async def send(self, store: AuditStore) -> None:
         """Sends what waits, and removes what was to be removed. Raises ObjectsUnavailable,
-        StoreUnavailable, OSError."""
+        StoreUnavailable or OSError if the bucket, the database or the folder cannot be used."""
         for digest in tuple(self._waiting):
             if await store.owners_of(digest):
                 await asyncio.to_thread(self._send, digest)

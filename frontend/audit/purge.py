@@ -94,7 +94,8 @@ class Purge:
             yield
 
     async def run(self) -> dict[str, dict[str, Any]]:
-        """Removes what is due; returns what was removed, by group. Raises StoreUnavailable."""
+        """Removes what is due; returns what was removed, by group. Raises StoreUnavailable while
+        the database cannot be reached."""
         days, proofs = await self.days(), await self._end_others()
         for group_id in await self.store.groups():
             before_us = self.now_us() - days(group_id) * DAY_US

@@ -43,7 +43,7 @@ class Recovery:
 
     async def run(self, charged: Sequence[UsageRow]) -> None:
         """Runs once; `charged`: requests of dead gateways that the ledger has settled. Raises
-        StoreUnavailable; then it must be repeated."""
+        StoreUnavailable while the database cannot be reached; then it must be repeated."""
         folder = journal_folder(self.folder)
         async with _turn(folder):
             with closing(abandoned(folder)) as files:

@@ -43,9 +43,11 @@ class Search:
         return record, (await self.store.contents([record_id])).get(record_id)
 
     async def artifact(self, digest: str, user_id: str | None = None) -> tuple[str, bytes] | None:
-        """Media type and content of an artifact; only of that user's requests.
+        """Media type and content of an artifact, or None; with `user_id` only from that user's
+        requests.
 
-        Raises StoreUnavailable, NotFound.
+        Raises StoreUnavailable if the database or the bucket cannot be reached, and NotFound if the
+        artifact was changed outside the gateway.
         """
         for record_id, media_type in await self.store.owners_of(digest):
             if user_id is not None:

@@ -38,7 +38,7 @@ class Trail:
         self._file: int | None = None
 
     def write(self, step: Step) -> None:
-        """Returns when the step is on disk. Raises OSError."""
+        """Writes a step, and returns when it is on disk. Raises OSError if it cannot be written."""
         if self._file is None:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC

@@ -89,7 +89,8 @@ class Writer:
         return len(self._queue) + len(self._writing)
 
     def reserve(self) -> None:
-        """Takes a place for a request whose record must not be lost. Raises AuditUnavailable."""
+        """Takes a place for a request whose record must not be lost. Raises AuditUnavailable if the
+        queue is full."""
         if not self._has_room:
             raise AuditUnavailable
         self._reserved += 1
@@ -114,7 +115,8 @@ class Writer:
         self._wake.set()
 
     async def flush(self) -> None:
-        """Returns when what was added is written. Raises StoreUnavailable."""
+        """Returns when what was added is written. Raises StoreUnavailable while the database cannot
+        be reached."""
         async with self._turn:
             while self._queue or self._writing:
                 await self._commit()
@@ -259,7 +261,8 @@ def line_without_text(record: AuditRecord) -> bytes:
 
 
 def record_of(row: dict[str, Any]) -> AuditRecord:
-    """Reads a record from JSON. Raises KeyError, TypeError, ValueError."""
+    """Reads a record from JSON. Raises KeyError, TypeError or ValueError if it is not a record of
+    this release."""
     if row["digest"] is not None:
         row["digest"] = bytes.fromhex(row["digest"])
     return AuditRecord(**row)

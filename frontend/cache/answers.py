@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 
 
 class Entries(Protocol):
-    """Where entries are kept. Raises StoreUnavailable."""
+    """Where entries are kept. Its methods raise StoreUnavailable while Redis cannot be reached."""
 
     async def get(self, owner: str, model: str, key: bytes) -> bytes | None:
         """An entry that is still valid."""

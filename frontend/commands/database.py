@@ -51,7 +51,8 @@ def location_of(options: argparse.Namespace) -> "Location":
 
 
 def counters_of(options: argparse.Namespace) -> "SharedCounters | None":
-    """The counters of rates in Redis; None if they are in the database. Raises DatabaseError."""
+    """The counters of rates in Redis; None if they are in the database. Raises DatabaseError if the
+    setting is not valid."""
     from frontend.store.redis import SharedCounters
 
     settings = _settings_of(options)

@@ -32,7 +32,7 @@ async def read_all(page: Callable[..., Awaitable[list[Any]]], **filters: str) ->
 
 
 async def find_user(directory: "Directory", text: str) -> User:
-    """A user by name or id. Raises NotFound."""
+    """A user by name or id. Raises NotFound if there is none."""
     from frontend.store.records import Range
 
     # with thousands of users, only a name that does not exist reads all of them
@@ -43,7 +43,8 @@ async def find_user(directory: "Directory", text: str) -> User:
 
 
 async def find_group(directory: "Directory", text: str) -> Group:
-    """A group by id, or by a name that only one group has. Raises NotFound, InvalidRequest."""
+    """A group by id, or by a name that only one group has. Raises NotFound if there is none, and
+    InvalidRequest if several have the name."""
     groups = directory.groups
     named = [one for one in await read_all(groups.page) if one.name == text]
     if len(named) > 1:
@@ -53,17 +54,17 @@ async def find_group(directory: "Directory", text: str) -> Group:
 
 
 async def find_organisation(directory: "Directory", text: str) -> Organisation:
-    """An organisation by name or id. Raises NotFound."""
+    """An organisation by name or id. Raises NotFound if there is none."""
     return await _by_name(directory.organisations.page, directory.organisations.get, text)
 
 
 async def find_plan(directory: "Directory", text: str) -> StoredPlan:
-    """A plan by name or id. Raises NotFound."""
+    """A plan by name or id. Raises NotFound if there is none."""
     return await _by_name(directory.plans.page, directory.plans.get, text)
 
 
 async def find_role(directory: "Directory", text: str) -> StoredRole:
-    """Raises NotFound."""
+    """A role by name. Raises NotFound if there is none."""
     roles = directory.roles
     return await _by_id(roles.page, roles.get, text)
 

@@ -33,7 +33,8 @@ class SignOn(Protocol):
     async def finish(
         self, made: tuple[str, str, str], back: str, answer: dict[str, str], signed_in: str
     ) -> User:
-        """The account of the signed-in user. Raises Forbidden, Overloaded."""
+        """The account of the signed-in user. Raises Forbidden if the sign-in failed, and Overloaded
+        while the provider does not answer."""
 
     async def end(self, back: str) -> str | None:
         """The page of the provider that ends its own session."""

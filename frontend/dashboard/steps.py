@@ -37,7 +37,7 @@ class StepRoutes:
         if pending is None:
             return
         source = self.forms.source(request, client, "second factor")
-        browser = await self.forms.sessions.known_browser(pending.name, source)
+        browser = await self.forms.sessions.known_browser(pending.name, source.browser)
         try:
             await self.factors.check(_actor(pending, source), code, browser)
         except GatewayError as error:
@@ -86,7 +86,10 @@ class StepRoutes:
         try:
             codes = await self.factors.confirm(actor, code)
         except GatewayError as error:
-            await self._refuse(client, "enrol.html", error, setup=await self.factors.pending(actor))
+            if not wants_page(client.scope["headers"]):
+                raise
+            setup = await self.factors.pending(actor)
+            await self._refuse(client, "enrol.html", error, setup=setup)
             return
         await self.forms.sessions.end(self.forms.cookie(client, "step"))
         begun = await self.forms.sessions.go_on(pending, source)

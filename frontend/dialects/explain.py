@@ -32,7 +32,8 @@ def _at(path: str, name: str) -> str:
 
 
 def check_struct(info: inspect.StructType, value: Any, path: str) -> None:
-    """Raises InvalidRequest. Fields of a nested object that are unknown and null are removed."""
+    """Checks an object against its declaration, and removes unknown fields that are null from
+    nested objects. Raises InvalidRequest, naming the field, for the first difference."""
     if not isinstance(value, dict):
         where = f"'{path}'" if path else "the request body"
         raise InvalidRequest(f"{where} must be a JSON object", param=path or None)

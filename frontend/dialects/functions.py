@@ -88,7 +88,8 @@ def make_tools(
     choice: str | ToolChoice | None,
     parallel: bool | None,
 ) -> tuple[Tools | None, tuple[SchemaUse, ...]]:
-    """The canonical tools, and the schemas of their arguments. Raises InvalidRequest."""
+    """The canonical tools, and the schemas of their arguments. Raises InvalidRequest, naming the
+    field, for a name or choice that is not valid."""
     # an empty list counts as absent: clients send it for "not now" (vLLM #39741)
     if not tools:
         if choice not in (None, "auto", "none"):

@@ -82,7 +82,7 @@ class StoredRole:
 
 @dataclass(frozen=True, slots=True)
 class KeyRequest:
-    """A request for a key from somebody without an account.
+    """A request for a key from a person without an account.
 
     `key_id` is the public id of the key that works once the request is approved; `status` is
     pending, approved or refused.

@@ -28,7 +28,7 @@ class Quota:
 
 @dataclass(frozen=True, slots=True)
 class NewQuota:
-    """What a quota says."""
+    """The values of a quota."""
 
     scope_kind: str
     scope_id: str
@@ -40,7 +40,7 @@ class NewQuota:
 
     @property
     def what(self) -> dict[str, str]:
-        """What it counts, and for whom."""
+        """The usage that it counts, and whose."""
         names = ("scope_kind", "scope_id", "model", "measure", "period")
         return {name: getattr(self, name) for name in names}
 

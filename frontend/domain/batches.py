@@ -24,7 +24,7 @@ def new_id(kind: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """What is known of a file."""
+    """The description of an uploaded file."""
 
     id: str
     owner: str

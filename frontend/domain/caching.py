@@ -14,7 +14,7 @@ MAX_TTL_S = 30 * 86400
 
 @dataclass(frozen=True, slots=True)
 class CacheRule:
-    """What a group has in place of the settings; None: as they say."""
+    """A group's rules, which replace the settings. None: the setting applies."""
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 (pydantic reads it)
 

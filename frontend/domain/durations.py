@@ -13,7 +13,7 @@ _NUMBER = re.compile(r"-?\d{1,12}(?:\.\d{0,12})?")
 def parse_duration(text: str) -> float:
     """Seconds: of a number, or of a duration in Go's notation such as `5m` or `1h30m`.
 
-    A negative one is infinite. Raises ValueError.
+    A negative one is infinite. Raises ValueError for any other text.
     """
     text = text.strip()
     if _NUMBER.fullmatch(text):

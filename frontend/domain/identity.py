@@ -14,7 +14,7 @@ Network = IPv4Network | IPv6Network
 
 
 class Permission(enum.Enum):
-    """What a route needs its caller to be allowed to do."""
+    """The permission that a route requires of its caller."""
 
     PUBLIC = "public"
     """Nothing: the route asks for no key."""
@@ -46,7 +46,7 @@ class Permission(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """What its users may do. `weight` is their share in the scheduler."""
+    """The permissions of a group of users. `weight` is their share in the scheduler."""
 
     name: str
     weight: int

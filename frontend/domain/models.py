@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 
 class Input(enum.Enum):
-    """What some models accept besides the input that all models of their kind do."""
+    """An input that only some models of a kind accept."""
 
     IMAGES = enum.auto()
     """Images in messages."""

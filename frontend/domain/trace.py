@@ -39,7 +39,7 @@ class Step:
         """Events of a generation that came together."""
 
     def used(self, usage: Usage) -> None:
-        """What a call without events has used."""
+        """The usage of a call without events."""
 
 
 class Trace:

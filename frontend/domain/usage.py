@@ -64,19 +64,20 @@ class UsageCount:
 
     @property
     def total(self) -> Usage:
-        """What the answer says: each prompt once, each completion as far as it got."""
+        """The usage in the answer: each prompt once, and each completion as far as it was
+        generated."""
         return _sum([self.computed, *(usage for usage, _ in self._cached)])
 
     @property
     def charged(self) -> Usage:
-        """What the request is charged: all that was computed, and its part of what was cached."""
+        """The usage that is charged: all that was computed, and a part of cached answers."""
         if not self._cached:
             return self.computed
         return _sum([self.computed, *(usage.part(price) for usage, price in self._cached)])
 
     @property
     def computed(self) -> Usage:
-        """What models computed for the request."""
+        """The usage that models computed for the request."""
         if len(self._last) == 1 and not self._calls:
             (only,) = self._last.values()
             return Usage(

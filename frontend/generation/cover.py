@@ -45,7 +45,8 @@ class Cover:
     async def generations(
         self, model: Model, generations: Sequence[Generation], count: Count
     ) -> list[Generation]:
-        """The generations, held to what was reserved. Raises RateLimited, StoreUnavailable."""
+        """The generations, limited to what was reserved. Raises RateLimited if a limit has too
+        little left, and StoreUnavailable while the database cannot be reached."""
         if not self.is_needed:
             return [*generations]
         bounds = [most_prompt_tokens(model, one) for one in generations]

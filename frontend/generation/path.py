@@ -71,7 +71,8 @@ class Path:
     ) -> AsyncIterator[Run]:
         """A run of the model that the caller calls `name`, if it has the capability.
 
-        Raises NotFound, NotCapable, BackendUnavailable.
+        Raises NotFound if the caller may use no such model, NotCapable if it lacks the capability,
+        and BackendUnavailable if no upstream can serve it now.
         """
         count, cover, status = UsageCount(), self._cover(request), 200
         charge = Charge(self.queue, self.tariff, request)

@@ -123,12 +123,14 @@ class Run:
         ]
 
     def generate(self, generation: Generation) -> Events:
-        """The events of one generation, whose answers match its schemas. Raises GatewayError."""
+        """The events of one generation, whose answers match its schemas. Raises GatewayError if it
+        is refused or fails."""
         self._check([generation])
         return Texts(self).generate(0, generation, self.call_id)
 
     def generate_all(self, generations: list[Generation]) -> AsyncGenerator[Numbered, None]:
-        """(number of the prompt, its events) for every group of events. Raises GatewayError."""
+        """(number of the prompt, its events) for every group of events. Raises GatewayError if a
+        generation is refused or fails."""
         self._check(generations)
         if len(generations) == 1:
             return fan_out([partial(Texts(self).generate, 0, generations[0], self.call_id)])

@@ -43,7 +43,7 @@ class Together:
     _lines: "dict[tuple[int, str, bool, bool], _Line]" = field(default_factory=dict)
 
     async def embed(self, place: Place, embedding: Embedding, owner: str) -> Vectors:
-        """The vectors of one request. Raises GatewayError."""
+        """The vectors of one request. Raises GatewayError if the upstream fails."""
         fits = len(embedding.texts) * 2 <= self.max_texts
         if not fits or not place.upstream.shares_calls:
             return await place.upstream.embed(place.model, embedding, place.call)
@@ -172,7 +172,8 @@ class _Line:
                 one.done.set_result(vectors)
 
     async def _call(self, calls: Sequence[_Waiting]) -> list[Vectors]:
-        """The vectors of each request, computed in one call. Raises GatewayError."""
+        """The vectors of each request, computed in one call. Raises GatewayError if the upstream
+        fails."""
         joined = _join([one.embedding for one in calls])
         longest_s = max(one.call.timeout_s for one in calls)
         call = replace(calls[0].call, id=f"{calls[0].call.id}-together", timeout_s=longest_s)

@@ -52,7 +52,8 @@ class BodyReader:
     timeout_s: float
 
     async def read_json(self, bounds: BodyBounds) -> Any:
-        """The body, parsed. Raises ClientGone, and GatewayError for a body that is refused."""
+        """The body, parsed. Raises ClientGone if the client
+        disconnects, and GatewayError for a body that is refused."""
         self._check_headers(bounds.size_bytes)
         # counted before it is parsed: orjson holds the interpreter's lock, 3.5 s for 18 MB of `[]`
         body, values = await self._read(bounds)
@@ -69,7 +70,8 @@ class BodyReader:
     async def read_parts(self, max_bytes: int) -> AsyncIterator[bytes]:
         """The body as it arrives, each part within the time for a whole body.
 
-        Raises ClientGone, and GatewayError for a body that is refused.
+        Raises ClientGone if the client
+        disconnects, and GatewayError for a body that is refused.
         """
         for name, value in self.scope["headers"]:
             if name == b"content-encoding" and value.lower() != b"identity":

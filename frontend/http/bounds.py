@@ -1,4 +1,4 @@
-"""What one request may bring, and how its body is parsed within that."""
+"""The limits of one request, and how its body is parsed within them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,7 +30,8 @@ class Bounds:
     def parse(
         self, request: Request, parser: Callable[..., T], body: object, *bounds: Any, **options: Any
     ) -> T:
-        """What a dialect's parser makes of a body. Raises InvalidRequest."""
+        """What a dialect's parser makes of a body. Raises InvalidRequest, naming the field, if the
+        body is not valid."""
         call = self._parse(request, parser, body, *bounds, **options)
         if isinstance(body, dict) and isinstance(asked := body.get("cache"), dict):
             request.outcome.cache = CacheUse(ask_of(asked))

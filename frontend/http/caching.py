@@ -15,7 +15,8 @@ _TIMED = ("max-age", "ttl")
 
 
 def read_ask(headers: Iterable[tuple[bytes, bytes]]) -> CacheAsk:
-    """What the header asks. Raises InvalidRequest."""
+    """What the header `x-cache-control` asks for. Raises InvalidRequest for a directive that is not
+    known."""
     values = [value for name, value in headers if name == b"x-cache-control"]
     if not values:
         return NOT_ASKED

@@ -31,7 +31,8 @@ class Client:
         self._gone: str | None = None
 
     async def read_json(self, bounds: BodyBounds) -> Any:
-        """The body, parsed. Raises ClientGone, and GatewayError for a body that is refused."""
+        """The body, parsed. Raises ClientGone if the client disconnects, and GatewayError for a
+        body that is refused."""
         return await self._body.read_json(bounds)
 
     def read_parts(self, max_bytes: int) -> AsyncIterator[bytes]:
@@ -100,7 +101,7 @@ class _Watch:
         self._watcher = self._client._loop.create_task(self._watch())
 
     def stop(self) -> None:
-        """Ends the timer and the task of its own."""
+        """Ends the timer and its task."""
         if self._watcher is not None:
             self._watcher.cancel()
         if self._timer is not None:

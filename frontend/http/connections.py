@@ -135,7 +135,7 @@ class Connections:
 
 
 def network_of(peer: str) -> str:
-    """Whose address it is: an IPv6 subscriber has a /64 of them."""
+    """The network of a client's address: an IPv6 subscriber has a /64."""
     try:
         # a zone (`fe80::1%eth0`) is this machine's name for an interface, not a part of the address
         address = ip_address(peer.partition("%")[0])

@@ -72,7 +72,7 @@ class Feed(Generic[T]):
 
 
 class View(Generic[T]):
-    """What one viewer has seen."""
+    """The values that one viewer has received."""
 
     def __init__(self, feed: Feed[T]) -> None:
         self._feed = feed

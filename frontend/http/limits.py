@@ -1,4 +1,4 @@
-"""What one client, and all of them together, may take of the server's connections."""
+"""The share of the server's connections that one client, and all clients, may use."""
 
 from dataclasses import dataclass
 

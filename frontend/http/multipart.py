@@ -25,7 +25,7 @@ _PIECE = 256 * 1024
 
 @dataclass(slots=True)
 class Form:
-    """What was read: `fields` by name; of the file named `file`, its name and size."""
+    """The parts of a form: `fields` by name, and the name and the size of the file in `file`."""
 
     fields: dict[str, str] = field(default_factory=dict)
     filename: str | None = None
@@ -33,7 +33,8 @@ class Form:
 
 
 async def read_form(client: Client, descriptor: int, max_file_bytes: int) -> Form:
-    """Reads a body whose part `file` goes to the descriptor. Raises GatewayError, OSError."""
+    """Reads a body whose part `file` goes to the descriptor. Raises GatewayError if the form is not
+    valid or too large, and OSError if the file cannot be written."""
     boundary = _boundary(client)
     reader = _Reader(boundary, descriptor, max_file_bytes)
     waiting = bytearray()

@@ -64,7 +64,8 @@ def check_head(
 
 
 def check_target(target: bytes, hosts: tuple[bytes, ...]) -> tuple[bytes, bytes]:
-    """The path and the query of a request's target. Raises InvalidRequest."""
+    """The path and the query of a request's target. Raises InvalidRequest if it is not a valid
+    path, or names another host than the Host header."""
     try:
         parsed = httptools.parse_url(target)
     except httptools.HttpParserInvalidURLError:

@@ -57,7 +57,8 @@ class Routes:
                 self._dialects.setdefault(beginning, set()).add(route.dialect)
 
     def find(self, method: str, path: str) -> tuple[Route, dict[str, Any]]:
-        """The route and the path's parameters. Raises NotFound, MethodNotAllowed."""
+        """The route and the path's parameters. Raises NotFound if no route has the path, and
+        MethodNotAllowed if one has it with other methods."""
         methods, parameters = self._methods(path)
         if (route := methods.get(method)) is None:
             if methods:

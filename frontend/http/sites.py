@@ -38,7 +38,8 @@ class Sites:
     keyed: bool = False
 
     def check(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
-        """Raises Forbidden. Only HTTP/1.0 has requests without a host, and no browser sends it."""
+        """Raises Forbidden for a host or an origin that is not allowed, unless keys are required.
+        Only HTTP/1.0 has requests without a host, and no browser sends it."""
         # a page cannot add a key that it does not know, so neither header proves anything more
         if self.keyed:
             return

@@ -26,7 +26,7 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """What is drawn. `title` is what screen readers say; `width` is in pixels of a page."""
+    """A chart. `title` is read by screen readers; `width` is in pixels of a page."""
 
     title: str
     unit: str

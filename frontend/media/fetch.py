@@ -44,7 +44,8 @@ class Fetcher:
         object.__setattr__(self, "_turns", Turns(self.width, _MAX_WAITING))
 
     async def fetch(self, url: str, caller: str) -> bytes:
-        """The file. Raises FetchFailed, and GatewayError where too many wait."""
+        """The file. Raises FetchFailed if the URL cannot be fetched, and GatewayError if too many
+        wait."""
         try:
             location = parse_url(url)
             async with self._turns.taken(caller), asyncio.timeout(self.timeout_s):

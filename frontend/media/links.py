@@ -28,7 +28,8 @@ class Links:
     async def put(self, file: bytes, kind: str) -> str:
         """Keeps a file; returns the end of its link, `NAME.KIND?expires=…&signature=…`.
 
-        Raises InvalidRequest for a file that has no room at all, StoreUnavailable.
+        Raises InvalidRequest for a file that is larger than the store, and StoreUnavailable while
+        the database cannot be reached.
         """
         if len(file) > self.files.max_bytes:
             raise InvalidRequest(
@@ -42,9 +43,10 @@ class Links:
         return f"{name}?expires={expires_s}&signature={signature}"
 
     async def get(self, name: str, query: str) -> tuple[bytes, bytes]:
-        """(media type, file) of a link that was given out and is not over.
+        """(media type, file) of a link that this gateway made and that has not expired.
 
-        Raises NotFound, StoreUnavailable.
+        Raises NotFound for any other link, and StoreUnavailable while the database cannot be
+        reached.
         """
         given = parse_qs(query[:200])
         expires, signature = (given.get(key, [""])[0] for key in ("expires", "signature"))

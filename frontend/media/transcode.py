@@ -40,7 +40,8 @@ class DecodeLimits:
 
 
 def decode(text: str, limits: DecodeLimits) -> bytes:
-    """`to_plain` of a file in base64. Raises BadImage."""
+    """`to_plain` of a file in base64. Raises BadImage if it is not valid base64 or not an image
+    within the limits."""
     try:
         file = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
@@ -49,9 +50,9 @@ def decode(text: str, limits: DecodeLimits) -> bytes:
 
 
 def to_plain(file: bytes, limits: DecodeLimits) -> bytes:
-    """RGB, upright, without metadata: PNG, or JPEG where a PNG would be too large.
+    """RGB, upright, without metadata: PNG, or JPEG if a PNG would be too large.
 
-    Raises BadImage. Blocks for as long as decoding takes.
+    Raises BadImage if it is not an image within the limits. Blocks for as long as decoding takes.
     """
     image = _open(file, limits)
     for kind, options in _ENCODINGS:

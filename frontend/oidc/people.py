@@ -40,7 +40,8 @@ class Link(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What a group of the provider stands for. `group` of "": the group stays as it is."""
+    """The role and the group that a group of the provider gives. `group` of "": the group stays as
+    it is."""
 
     role: str
     group: str = ""

@@ -28,7 +28,7 @@ _MAX_BYTES = 512 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """What the provider knows of this gateway."""
+    """This gateway's registration at the provider."""
 
     issuer: str
     client_id: str
@@ -80,7 +80,8 @@ class Provider:
         return _with_query(facts["authorization_endpoint"], query)
 
     async def finish(self, flow: Flow, code: str, issuer: str | None) -> dict[str, Any]:
-        """The claims of who signed in. Raises Forbidden, Overloaded."""
+        """The claims about the user who signed in. Raises Forbidden if an answer of the provider is
+        not valid, and Overloaded while it does not answer."""
         facts = await self._discover()
         # RFC 9207: an answer of another provider must not be taken for this one's
         named = facts.get("authorization_response_iss_parameter_supported") is True
@@ -179,7 +180,8 @@ class Provider:
                 raise refused(f"'{name}' of its configuration is not a URL with https")
 
     async def _read(self, method: str, url: str, **options: Any) -> dict[str, Any]:
-        """JSON of the provider. Raises Overloaded where it does not answer, Forbidden."""
+        """JSON of the provider. Raises Overloaded if it does not answer, and Forbidden if its
+        answer is not valid."""
         try:
             async with (
                 asyncio.timeout(self.me.timeout_s),

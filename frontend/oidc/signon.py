@@ -26,9 +26,11 @@ class SignOn:
     async def finish(
         self, made: tuple[str, str, str], back: str, answer: dict[str, str], signed_in: str
     ) -> User:
-        """Whose account it is. `answer`: the parameters that the browser came back with.
+        """The account of the user who signed in; `answer` has the parameters of the provider's
+        redirect.
 
-        Raises Forbidden, InvalidRequest, Overloaded.
+        Raises Forbidden if the sign-in failed, InvalidRequest if there is no code, and Overloaded
+        while the provider does not answer.
         """
         if "error" in answer:
             raise refused(f"it did not sign you in ({answer['error'][:60]})")

@@ -29,7 +29,8 @@ class Expected:
 
 
 def check_id_token(text: str, keys: KeySet, expected: Expected) -> dict[str, Any]:
-    """The claims of a token. Raises Forbidden; ValueError where no key fits, and others may."""
+    """The claims of a token. Raises Forbidden for a token that is not valid, and ValueError if no
+    key fits and others may."""
     if len(text) > _MAX_TOKEN:
         raise refused("its ID token is too large")
     try:

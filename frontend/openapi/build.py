@@ -82,7 +82,7 @@ def _bodies() -> tuple[dict[type[Struct], Schema], dict[str, Schema]]:
 
 
 def _protocol(operation: Operation) -> str:
-    """Whose errors an operation has."""
+    """The protocol in whose shape an operation answers errors."""
     return operation.tag if operation.tag in _ERRORS else "OpenAI"
 
 

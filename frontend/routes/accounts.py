@@ -1,14 +1,16 @@
-"""What the routes of accounts share: who acts, the body, a page, an answer."""
+"""The code that the routes of accounts share: the actor, the body, a page, an answer."""
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import orjson
 
 from frontend.accounts.authorize import secret_of
+from frontend.accounts.cookies import Cookies
 from frontend.accounts.directory.actor import Actor
 from frontend.accounts.directory.keys import Budget
+from frontend.accounts.sessions import Sessions, mark_of
 from frontend.dialects.admin.answers import Shown, render, render_page
 from frontend.dialects.admin.bodies import KeyBudget
 from frontend.dialects.admin.query import is_newest, parse_query, read_ids
@@ -36,7 +38,8 @@ class Desk:
     proxies: tuple[Network, ...] = ()
 
     async def read(self, request: Request, client: Client, kind: type[T]) -> tuple[T, Actor]:
-        """The body and who sends it. Raises InvalidRequest."""
+        """The body, and the user who sends it. Raises InvalidRequest, naming the field, if the body
+        is not valid."""
         given: Any = await client.read_json(self.bounds.body) if _has_body(client) else {}
         return read(kind, given), self.actor(request, client, given)
 
@@ -89,6 +92,23 @@ class Desk:
     async def send(self, client: Client, shown: Shown, status: int = 200) -> None:
         """One object."""
         await client.respond(render(shown), status=status, headers=_PRIVATE)
+
+
+@dataclass(frozen=True, slots=True)
+class Browsers:
+    """Says which session and which known browser a request comes from, for guesses of passwords."""
+
+    sessions: Sessions
+    cookies: Cookies
+
+    async def place(self, client: Client, actor: Actor) -> Actor:
+        """The actor with `session` and `browser`."""
+        headers = client.scope["headers"]
+        token, cookie = (self.cookies.read(headers, name) for name in ("session", "browser"))
+        # a request with a key does not use the session, even where it has a cookie of one
+        session = "" if actor.key or not token else mark_of(token)
+        browser = await self.sessions.known_browser(actor.name, cookie[:500].decode("latin-1"))
+        return replace(actor, session=session, browser=browser)
 
 
 def key_budget(body: KeyBudget | None) -> Budget | None:

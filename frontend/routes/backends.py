@@ -106,7 +106,7 @@ class BackendRoutes:
         await self.desk.send(client, self._show(changed))
 
     async def _follow(self) -> None:
-        """What is answered is what this gateway does from now on."""
+        """Applies a change to this gateway before the answer, which shows its effect."""
         with suppress(StoreUnavailable, TimeoutError):
             await self.roster.take_up()
 

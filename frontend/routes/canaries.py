@@ -86,7 +86,7 @@ class CanaryRoutes:
         await self.desk.send(client, {"id": gone.id, "object": "canary", "deleted": True})
 
     async def _follow(self) -> None:
-        """What is answered is what this gateway does from now on."""
+        """Applies a change to this gateway before the answer, which shows its effect."""
         with suppress(StoreUnavailable, TimeoutError):
             await self.roster.take_up()
 

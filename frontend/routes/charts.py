@@ -37,7 +37,8 @@ class ChartRoutes:
 
 
 def drawing(body: ChartBody) -> Drawing:
-    """What a body asks for. Raises InvalidRequest."""
+    """The chart that a body describes. Raises InvalidRequest if the series do not fit the labels or
+    have too many values."""
     for at, one in enumerate(body.series):
         if len(one.values) != len(body.labels):
             raise InvalidRequest(

@@ -6,7 +6,7 @@ from frontend.accounts.directory.factors import Factors
 from frontend.dialects.admin import bodies
 from frontend.domain.request import Request
 from frontend.http.client import Client
-from frontend.routes.accounts import Desk, parameter
+from frontend.routes.accounts import Browsers, Desk, parameter
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +15,7 @@ class FactorRoutes:
 
     desk: Desk
     factors: Factors
+    browsers: Browsers
 
     async def get(self, request: Request, client: Client) -> None:
         """GET /me/second-factor"""
@@ -25,6 +26,7 @@ class FactorRoutes:
     async def set_up(self, request: Request, client: Client) -> None:
         """POST /me/second-factor"""
         body, actor = await self.desk.read(request, client, bodies.FactorBody)
+        actor = await self.browsers.place(client, actor)
         made = await self.factors.set_up(actor, body.current_password)
         shown = {"secret": made.secret, "uri": made.address, "image": made.image}
         await self.desk.send(client, {"object": "second_factor.setup", **shown}, 201)
@@ -39,6 +41,7 @@ class FactorRoutes:
     async def remove(self, request: Request, client: Client) -> None:
         """POST /me/second-factor/remove"""
         body, actor = await self.desk.read(request, client, bodies.CodeBody)
+        actor = await self.browsers.place(client, actor)
         await self.factors.remove(actor, body.code)
         await self.desk.send(client, {"object": "second_factor", "enabled": False})
 

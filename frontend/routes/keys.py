@@ -17,7 +17,7 @@ from frontend.dialects.admin.answers import (
 from frontend.domain.request import Request
 from frontend.errors import Forbidden
 from frontend.http.client import Client
-from frontend.routes.accounts import Desk, key_budget, parameter
+from frontend.routes.accounts import Browsers, Desk, key_budget, parameter
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +83,7 @@ class MeRoutes:
     desk: Desk
     users: Users
     quota_requests: QuotaRequests
+    browsers: Browsers
     proves_email: bool = False
 
     async def get(self, request: Request, client: Client) -> None:
@@ -110,6 +111,7 @@ class MeRoutes:
     async def change_password(self, request: Request, client: Client) -> None:
         """POST /me/password"""
         body, actor = await self.desk.read(request, client, bodies.PasswordBody)
+        actor = await self.browsers.place(client, actor)
         await self.users.change_password(actor, body.current_password, body.new_password)
         await self.desk.send(client, {"id": request.user, "object": "user", "changed": True})
 

@@ -81,7 +81,8 @@ class OllamaModelRoutes:
         await client.respond(b"")
 
     async def _stored(self, request: Request, asked: str) -> tuple[Member, str]:
-        """An upstream that can load the model, and its name there. Raises NotFound."""
+        """An upstream that can load the model, and its name there. Raises NotFound if there is
+        none, or the caller's key does not allow the model."""
         member, name = await self.fleet.find_stored(spellings(asked))
         # a scope may name the model or its alias
         if not allows_model(request.caller.scope, (asked, name)):

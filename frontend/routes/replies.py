@@ -47,7 +47,7 @@ async def send_events(request: Request, client: Client, pieces: Pieces, heartbea
 
 
 def heartbeat_of(request: Request, after_s: float) -> Heartbeat:
-    """What a stream sends while it has nothing to send: a comment with its place in the queue."""
+    """The comment that a stream sends while it has no event: the place in the queue."""
     return Heartbeat(after_s, partial(_render_heartbeat, request))
 
 

@@ -1,4 +1,4 @@
-"""`/me/sessions`: where the caller is signed in, and the end of what is not theirs."""
+"""`/me/sessions`: lists the caller's sessions and ends the ones that the caller does not know."""
 
 from dataclasses import dataclass
 

@@ -42,7 +42,8 @@ class TokenRoutes:
                 await client.respond(render_text(await run.detokenize(call.ids)))
 
     def _only(self, capability: str) -> str:
-        """The model of a request that does not name one. Raises InvalidRequest."""
+        """The model of a request that does not name one. Raises InvalidRequest unless exactly one
+        model has the capability."""
         able = [one.name for one in self.path.fleet.models if capability in one.capabilities]
         if len(able) == 1:
             return able[0]

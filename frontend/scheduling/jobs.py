@@ -64,7 +64,7 @@ class Group(Share):
 
 @dataclass(frozen=True, slots=True)
 class Caps:
-    """Jobs that may run at once; 0: no limit of its own."""
+    """The number of jobs that may run at the same time; 0: no limit."""
 
     user: int = 0
     key: int = 0

@@ -99,7 +99,7 @@ class FairShare:
         self._rest(now_s)
 
     def settle(self, job: Job, actual: int) -> None:
-        """What a job that ran did cost; only the first call for a job counts."""
+        """Settles the actual cost of a job that ran; only the first call for a job counts."""
         if not job.settled:
             job.settled = True
             self.tree(job).settle(job, actual)

@@ -24,7 +24,7 @@ _UNKNOWN_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What may wait: in all, for each user, and how many bytes of prompts."""
+    """How much may wait: requests in total and for each user, and bytes of prompts."""
 
     waiting: int = 4096
     waiting_per_user: int = 64
@@ -93,7 +93,8 @@ class Queue:
     ) -> "_Slot":
         """Holds a slot for the block. `waits` is called if it must wait for one.
 
-        Raises RateLimited for the user's own bound, Overloaded, BackendTimeout.
+        Raises RateLimited if the user has too many waiting requests, Overloaded if all users have,
+        and BackendTimeout at the deadline.
         """
         return _Slot(self, job, timeout_s, waits)
 
@@ -120,7 +121,8 @@ class Queue:
         return begun_s
 
     def settle(self, job: Job, actual: int) -> None:
-        """What a job that ran did cost. Only its first call counts; for others it does nothing."""
+        """Settles the actual cost of a job that ran. Only its first call counts; for others it does
+        nothing."""
         if job.decision is not None:
             self.policy.settle(job, actual)
 

@@ -87,7 +87,8 @@ class Exchange:
             yield
 
     async def exchange(self) -> None:
-        """Reads what others have served, and charges it. Raises StoreUnavailable."""
+        """Reads what other gateways have served, and charges it. Raises StoreUnavailable while the
+        store cannot be reached."""
         competing = self._competing()
         if len(competing) < 2:
             self._read_at_s = None

@@ -31,7 +31,7 @@ class Document:
     paths: dict[int, str]
 
     def target(self, node: dict[str, Any]) -> Schema:
-        """What a schema's `$ref` refers to."""
+        """The schema that a `$ref` refers to."""
         reference: str = node["$ref"]
         if reference == "#":
             return self.root

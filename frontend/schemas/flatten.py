@@ -51,7 +51,7 @@ class Flattener:
             del self._expanding[before:]
 
     def flatten(self, schema: Schema) -> Node:
-        """The schema with alternatives under `CHOICES`. Raises Recursion."""
+        """The schema with alternatives under `CHOICES`. Raises Recursion if it refers to itself."""
         if not isinstance(schema, dict):
             return {} if schema else dict(NEVER)
         node = {name: value for name, value in schema.items() if name not in {*COMBINING, "$defs"}}

@@ -1,4 +1,4 @@
-"""What a grammar leaves out of a schema, by the caller's own paths."""
+"""Collects the parts of a schema that its grammar omits, by the caller's own paths."""
 
 from dataclasses import dataclass, field
 

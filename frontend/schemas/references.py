@@ -48,7 +48,8 @@ class References:
             self._anchors.setdefault((base, name[1:]), (node, where))
 
     def target(self, node: dict[str, Any], keyword: str, path: str) -> Located:
-        """What `node[keyword]` refers to. Raises InvalidRequest when it is not in this schema."""
+        """The schema that `node[keyword]` refers to. Raises InvalidRequest if it is not in this
+        schema."""
         reference, where = node[keyword], f"{path}.{keyword}"
         if not isinstance(reference, str):
             raise refusal(where, "must be a string")

@@ -1,4 +1,4 @@
-"""What every group of settings is: frozen, and with lists as values separated by commas."""
+"""The base class of all groups of settings: frozen, with lists as values separated by commas."""
 
 from pydantic import BaseModel, ConfigDict
 

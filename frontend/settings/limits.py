@@ -1,4 +1,4 @@
-"""What connections, requests and callers may take."""
+"""The limits of connections, requests and callers."""
 
 from pydantic import Field, field_validator
 

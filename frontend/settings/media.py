@@ -1,9 +1,8 @@
-"""What images of requests may take, and where they may come from."""
-
-from ipaddress import ip_network
+"""The limits of images in requests, and the networks that they may come from."""
 
 from pydantic import Field, field_validator
 
+from frontend.settings.checks import check_networks
 from frontend.settings.group import Group, parts
 
 
@@ -57,10 +56,8 @@ class MediaSettings(Group):
 
     @field_validator("image_networks")
     @classmethod
-    def _are_networks(cls, value: str) -> str:
-        for part in parts(value):
-            ip_network(part)  # a ValueError is what pydantic wants
-        return value
+    def _are_image_networks(cls, value: str) -> str:
+        return check_networks(value)
 
     @property
     def networks(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""What JSON schemas of requests may take."""
+"""The limits of JSON schemas in requests."""
 
 from pydantic import Field
 

@@ -7,6 +7,7 @@ from typing import Self
 
 from pydantic import Field, field_validator, model_validator
 
+from frontend.settings.checks import check_networks
 from frontend.settings.group import Group, parts
 
 
@@ -101,14 +102,8 @@ class ServerSettings(Group):
 
     @field_validator("trusted_proxies")
     @classmethod
-    def _are_networks(cls, value: str) -> str:
-        for part in parts(value):
-            try:
-                ip_network(part)
-            except ValueError:
-                example = "'10.0.0.0/8' or '192.0.2.7'"
-                raise ValueError(f"'{part}' is not a network such as {example}") from None
-        return value
+    def _are_proxies(cls, value: str) -> str:
+        return check_networks(value)
 
     @property
     def proxies(self) -> tuple[IPv4Network | IPv6Network, ...]:

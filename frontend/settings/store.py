@@ -1,4 +1,4 @@
-"""What outlives a request, where, and for how long."""
+"""The data that outlives a request: where it is stored, and for how long."""
 
 import base64
 from pathlib import Path

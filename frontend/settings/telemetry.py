@@ -1,4 +1,4 @@
-"""What the gateway reports about itself."""
+"""The metrics, traces and logs of the gateway."""
 
 import re
 from urllib.parse import urlsplit

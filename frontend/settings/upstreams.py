@@ -10,6 +10,7 @@ from pydantic import Field, field_validator, model_validator
 from frontend.domain.durations import parse_duration
 from frontend.domain.room import RoomLimits
 from frontend.domain.upstreams import UpstreamEntry
+from frontend.settings.checks import check_networks
 from frontend.settings.entries import read_entries
 from frontend.settings.group import Group, parts
 
@@ -135,10 +136,8 @@ class UpstreamSettings(Group):
 
     @field_validator("backend_networks")
     @classmethod
-    def _are_networks(cls, value: str) -> str:
-        for part in parts(value):
-            ip_network(part)  # a ValueError is what pydantic wants
-        return value
+    def _are_backend_networks(cls, value: str) -> str:
+        return check_networks(value)
 
     @property
     def reachable(self) -> tuple[IPv4Network | IPv6Network, ...]:
@@ -147,7 +146,7 @@ class UpstreamSettings(Group):
 
     @property
     def room(self) -> RoomLimits:
-        """What the models loaded at one upstream may take."""
+        """The limits of the models that are loaded at one upstream."""
         return RoomLimits(
             math.inf if self.max_loaded_gb is None else self.max_loaded_gb * 2**30,
             math.inf if self.max_loaded_models is None else self.max_loaded_models,
@@ -168,7 +167,8 @@ class UpstreamSettings(Group):
 
     @property
     def triton_key(self) -> tuple[str, str] | None:
-        """Name and value of the key for Triton's control calls. Raises ValueError."""
+        """Name and value of the key for Triton's control calls. Raises ValueError if the file
+        cannot be read or does not contain NAME=VALUE."""
         if self.triton_key_file is None:
             return None
         try:

@@ -56,6 +56,8 @@ class Owned:
     audit_strict: bool | None
     group_weight: int = 1
     upstreams: dict[str, list[str]] | None = None
+    earlier_digests: list[tuple[str, int]] | None = None
+    """What was replaced before `previous_digest`: in hexadecimal, and until when it works."""
 
 
 async def user_of_email(connection: AsyncConnection, email: str) -> str | None:
@@ -77,7 +79,7 @@ _OWNED = (
         func.coalesce(*_ENABLED).is_(None), _k.c.models, _k.c.endpoints, _k.c.networks,
         _u.c.id, _u.c.name, _g.c.id, _o.c.id, _r.c.name, _r.c.weight, _r.c.permissions,
         _g.c.audit, _g.c.audit_strict,
-        _g.c.weight, _g.c.upstreams,
+        _g.c.weight, _g.c.upstreams, _k.c.earlier_digests,
     )
     .join(_u, _u.c.id == _k.c.user_id)
     .join(_g, _g.c.id == _u.c.group_id)
@@ -157,6 +159,19 @@ async def digest_of_key(connection: AsyncConnection, key_id: str) -> bytes:
     query = select(tables.keys.c.digest).where(tables.keys.c.id == key_id)
     digest: bytes = (await connection.execute(query)).scalar_one()
     return digest
+
+
+async def replaced_digests(
+    connection: AsyncConnection, key_id: str, now_us: int
+) -> list[tuple[str, int]]:
+    """The texts of a key that were replaced and still work, the last one first: their digests in
+    hexadecimal, and until when."""
+    query = select(_k.c.previous_digest, _k.c.previous_ends_at_us, _k.c.earlier_digests)
+    previous, ends_us, earlier = (await connection.execute(query.where(_k.c.id == key_id))).one()
+    last = [] if previous is None else [(previous.hex(), ends_us)]
+    return [
+        (digest, until_us) for digest, until_us in [*last, *(earlier or [])] if until_us > now_us
+    ]
 
 
 async def digest_of_request(connection: AsyncConnection, request_id: str) -> bytes:

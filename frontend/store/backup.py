@@ -40,7 +40,8 @@ class BackupError(Exception):
 async def write_backup(database: Database, path: Path) -> dict[str, int]:
     """Writes a backup that only this user can read; returns the number of rows of each table.
 
-    The file appears when it is complete. Raises BackupError, StoreUnavailable.
+    The file appears when it is complete. Raises BackupError if it cannot be written, and
+    StoreUnavailable while the database cannot be reached.
     """
     scratch = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -60,7 +61,8 @@ async def write_backup(database: Database, path: Path) -> dict[str, int]:
 
 
 def verify_backup(path: Path) -> dict[str, Any]:
-    """The header of a backup that is whole. Raises BackupError."""
+    """The header of a complete backup. Raises BackupError if the file cannot be read, is damaged,
+    or is not a backup."""
     lines = _lines(path)
     header: dict[str, Any] = next(lines)
     for _ in lines:
@@ -128,7 +130,8 @@ def _to_json(value: object) -> object:
 
 
 def _lines(path: Path) -> Iterator[Any]:
-    """Every line but the last, which is compared with them. Raises BackupError."""
+    """Every line but the last, which is compared with them. Raises BackupError if the file cannot
+    be read, is damaged, or is not a backup."""
     digest, rows, table = hashlib.sha256(), dict[str, int](), ""
     try:
         with gzip.open(path) as file:
@@ -195,7 +198,7 @@ def _group(table: Table) -> int:
 
 
 async def _first_with_data(connection: AsyncConnection) -> str | None:
-    """The name of a table that somebody would miss."""
+    """The name of the first table that has data of users."""
     for table in metadata.sorted_tables:
         if table.name not in _FILLED_BY_GATEWAYS:
             row = select(literal(1)).select_from(table).limit(1)

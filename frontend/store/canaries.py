@@ -30,7 +30,7 @@ async def forget_reports(rows: Rows, before_us: int) -> None:
 
 
 async def read_reports(rows: Rows, besides: str, since_us: int) -> list[Result]:
-    """What all gateways besides one saw, added up."""
+    """The results of all gateways except one, added up."""
     what = _t.c.canary_id, _t.c.target, _t.c.revision_us
     sums = func.sum(_t.c.requests), func.sum(_t.c.errors)
     query = select(*what, *sums).where(_t.c.gateway_id != besides, _t.c.at_us >= since_us)

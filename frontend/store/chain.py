@@ -49,7 +49,7 @@ class Break:
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What reading the whole chain has shown."""
+    """The result of reading the whole chain."""
 
     events: int
     head: Head
@@ -69,9 +69,9 @@ async def append(connection: Rows, event: dict[str, Any]) -> None:
 
 
 async def verify(database: Database, expected: Head | None = None) -> Verification:
-    """Reads all events. `expected`: a head that was noted earlier must be part of the chain.
+    """Reads all events. `expected` is a head that was noted earlier and must be part of the chain.
 
-    Raises StoreUnavailable.
+    Raises StoreUnavailable while the database cannot be reached.
     """
     columns = [admin_events.c[name] for name in (*_COLUMNS, "chain")]
     last, head = Head(), None

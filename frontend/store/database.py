@@ -197,6 +197,7 @@ def _reason(error: BaseException) -> str:
 
 
 def make_file(location: Location) -> None:
-    """Creates a SQLite file, and its folder, that only this user can read. Raises OSError."""
+    """Creates an SQLite file, and its folder, that only this user can read. Raises OSError if they
+    cannot be created."""
     location.file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     os.close(os.open(location.file, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))

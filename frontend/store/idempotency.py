@@ -19,7 +19,7 @@ _KEPT_US = 24 * 3600 * 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Repeat:
-    """What a client sent: its idempotency key, the action, and a digest of the request."""
+    """A client's idempotency key, the action, and a digest of the request."""
 
     owner_id: str
     key: str

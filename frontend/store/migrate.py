@@ -42,7 +42,8 @@ def revisions() -> tuple[str, ...]:
 
 
 async def current_revision(database: Database) -> str | None:
-    """The revision of the database; None without tables. Raises StoreUnavailable."""
+    """The revision of the database; None without tables. Raises StoreUnavailable while the database
+    cannot be reached."""
     async with database.connect() as connection:
         return await connection.run_sync(_revision)
 
@@ -57,7 +58,8 @@ def state_of(revision: str | None) -> State:
 
 
 async def check(database: Database) -> None:
-    """Raises WrongRevision unless the tables are those of this release, StoreUnavailable."""
+    """Raises WrongRevision unless the tables are those of this release, and StoreUnavailable while
+    the database cannot be reached."""
     revision, newest = await current_revision(database), revisions()[-1]
     match state_of(revision):
         case State.EMPTY:
@@ -78,7 +80,8 @@ async def check(database: Database) -> None:
 async def prepare(database: Database) -> None:
     """Before a gateway serves: checks the tables, and makes those of a new SQLite database.
 
-    Raises WrongRevision, StoreUnavailable, and OSError for a file that cannot be created.
+    Raises WrongRevision for tables of another release, StoreUnavailable while the database cannot
+    be reached, and OSError for a file that cannot be created.
     """
     if database.location.is_sqlite:
         # before SQLite does it, with a mode that the umask decides
@@ -91,7 +94,8 @@ async def prepare(database: Database) -> None:
 async def upgrade(database: Database) -> str | None:
     """Moves to this release's revision. Returns the revision before.
 
-    Raises WrongRevision for a database of a newer release, StoreUnavailable.
+    Raises WrongRevision for a database of a newer release, and StoreUnavailable while the database
+    cannot be reached.
     """
     async with _patient(database) as connection:
         return await connection.run_sync(create_tables)
@@ -100,7 +104,8 @@ async def upgrade(database: Database) -> str | None:
 async def downgrade(database: Database, revision: str) -> str | None:
     """Moves back to an older revision, `base` for none; data that it has no place for is lost.
 
-    Returns the revision before. Raises WrongRevision for one that is not older, StoreUnavailable.
+    Returns the revision before. Raises WrongRevision for one that is not older, and
+    StoreUnavailable while the database cannot be reached.
     """
     async with _patient(database) as connection:
         return await connection.run_sync(_downgrade, revision)

@@ -70,12 +70,14 @@ class Objects:
         )
 
     def put(self, digest: str, content: bytes) -> None:
-        """Stores a content; to store it again changes nothing. Raises ObjectsUnavailable."""
+        """Stores a content; to store it again changes nothing. Raises ObjectsUnavailable if the
+        bucket does not answer."""
         checksum = base64.b64encode(bytes.fromhex(digest)).decode()
         self._call("put_object", digest, Body=content, ChecksumSHA256=checksum)
 
     def get(self, digest: str) -> bytes | None:
-        """The content; None: it is not there. Raises ObjectsUnavailable, ObjectChanged."""
+        """The content, or None if there is none. Raises ObjectsUnavailable if the bucket does not
+        answer, and ObjectChanged if the content does not have the digest."""
         answer = self._call("get_object", digest)
         if answer is None:
             return None
@@ -94,7 +96,8 @@ class Objects:
         return bytes(content)
 
     def remove(self, digest: str) -> bool:
-        """Whether it was there. Raises ObjectsUnavailable."""
+        """Removes a content; whether there was one. Raises ObjectsUnavailable if the bucket does
+        not answer."""
         if self._call("head_object", digest) is None:
             return False
         self._call("delete_object", digest)

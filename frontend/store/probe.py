@@ -43,7 +43,7 @@ class Probe:
         return "sqlite" if self.database.location.is_sqlite else "postgresql"
 
     async def read(self) -> Reading:
-        """The last reading, or a new one after two seconds. Raises nothing."""
+        """The last reading, or a new one after two seconds. Does not raise."""
         if self._task is None or (
             self._task.done() and time.monotonic() - self._read_at_s > _KEPT_S
         ):

@@ -10,7 +10,8 @@ from frontend.store.tables import secrets as table
 
 
 async def shared_secret(database: Database, name: str) -> bytes:
-    """32 random bytes, the same for every process. Raises StoreUnavailable."""
+    """32 random bytes, the same for every process. Raises StoreUnavailable while the database
+    cannot be reached."""
     kept = await _read(database, name)
     if kept is not None:
         return kept

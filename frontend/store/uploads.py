@@ -38,13 +38,15 @@ class UploadStore:
         return self.folder / file_id
 
     def open_new(self, file_id: str) -> int:
-        """A descriptor of a file that only this user can read. Raises OSError."""
+        """A descriptor of a file that only this user can read. Raises OSError if it cannot be
+        created."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         flags = os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC
         return os.open(self.path(file_id), flags, 0o600)
 
     def receive(self, file_id: str) -> int:
-        """A descriptor for a file that is not listed before `finish`. Raises OSError."""
+        """A descriptor for a file that is not listed before `finish`. Raises OSError if it cannot
+        be created."""
         return self.open_new(file_id + PART)
 
     def finish(self, file_id: str) -> None:

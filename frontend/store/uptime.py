@@ -32,7 +32,8 @@ class UptimeStore:
     database: Database
 
     async def note(self, now_us: int, *, ready: bool) -> None:
-        """Notes this minute: checked, and ready where any gateway was. Raises StoreUnavailable."""
+        """Notes this minute: checked, and ready if any gateway was. Raises StoreUnavailable while
+        the database cannot be reached."""
         hour_us = now_us - now_us % HOUR_US
         bit = 1 << ((now_us - hour_us) // MINUTE_US)
         row = {"hour_us": hour_us, "checked": bit, "ready": bit * ready}
@@ -48,7 +49,8 @@ class UptimeStore:
             await rows.execute(_t.delete().where(_t.c.hour_us < hour_us - KEPT_HOURS * HOUR_US))
 
     async def read(self) -> list[Hour]:
-        """All hours, the oldest first. Raises StoreUnavailable."""
+        """All hours, the oldest first. Raises StoreUnavailable while the database cannot be
+        reached."""
         columns = _t.c.hour_us, _t.c.checked, _t.c.ready
         async with self.database.connect() as rows:
             found = await rows.execute(select(*columns).order_by(_t.c.hour_us))

@@ -65,7 +65,7 @@ def _values(row: UsageRow) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """What one request used, for the scheduler."""
+    """The usage of one request, for the scheduler."""
 
     request_id: str
     group: str

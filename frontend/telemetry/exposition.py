@@ -33,7 +33,7 @@ class Family:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What one upstream reported."""
+    """The metrics of one upstream, as it reported them."""
 
     families: dict[str, Family]
     dropped: int

@@ -49,7 +49,7 @@ def values_of(metrics: Iterable[Metric]) -> Values:
 
 
 def gpu_values(pages: Iterable[Page]) -> Values:
-    """What upstreams say about their GPUs."""
+    """The values that upstreams report about their GPUs."""
     return {
         (name, tuple(sorted(_PAIR.findall(line)))): float(line.rpartition(" ")[2])
         for page in pages
@@ -94,7 +94,7 @@ class History:
 
 
 def point(before: Values, now: Values, at_s: float) -> dict[str, Any]:
-    """What changed between two readings, and the gauges of the later one."""
+    """The changes between two readings, and the gauges of the later one."""
     made = _Point({"time": round(at_s, 1)})
     for (name, pairs), value in now.items():
         # a process that started again counts from zero

@@ -56,7 +56,7 @@ class _Watched:
 
 
 class Metrics:
-    """What is counted, and its text for Prometheus."""
+    """The gateway's counters, gauges and histograms, and their text for Prometheus."""
 
     def __init__(self, scraper: Scraper | None = None, *, by_user: bool = False) -> None:
         self.scraper = scraper or Scraper({}, 1)
@@ -134,7 +134,7 @@ class Metrics:
         self._watched[name] = _Watched(gauge, read)
 
     def watched(self, name: str) -> float | Mapping[str, float]:
-        """What a gauge reads now."""
+        """The present value of a gauge."""
         return self._watched[name].read()
 
     def answered(self, outcome: Outcome) -> None:

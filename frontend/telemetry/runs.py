@@ -220,11 +220,11 @@ class Runs:
             self._count_user(request.user, usage)
 
     def cached(self, model: str, result: str) -> None:
-        """What the response cache had for a served model: hit, miss or bypass."""
+        """Counts the result of a cache lookup for a served model: hit, miss or bypass."""
         self._cached.labels(self.of(model).name, result).inc()
 
     def shared(self, canary: str, target: str, *, failed: bool) -> None:
-        """What became of a request that one of several models got."""
+        """Counts the result of a request that a canary sent to one of its targets."""
         # both names are an administrator's, and canaries are few
         self._canaries.labels(canary, target, "error" if failed else "ok").inc()
 

@@ -208,7 +208,8 @@ class Reading:
     """The number of each call, by the number of its block."""
 
     def read(self, message: dict[str, Any]) -> Event | None:
-        """The event of one message of the stream, if it is one. Raises KeyError and the like."""
+        """The event of one message of the stream, if it is one. Raises KeyError, TypeError or
+        ValueError if the message is not valid."""
         kind = message["type"]
         if kind == "message_start":
             self._see(message["message"].get("usage") or {})

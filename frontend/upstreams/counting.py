@@ -12,7 +12,8 @@ from frontend.upstreams.protocol import Call, Upstream
 async def count_by_generating(
     upstream: Upstream, model: Model, generation: Generation, call: Call
 ) -> int:
-    """The tokens of the prompt, from an answer of one token. Raises GatewayError."""
+    """The tokens of the prompt, from an answer of one token. Raises GatewayError if the upstream
+    refuses or fails."""
     # without a temperature: some models refuse every value
     once = replace(generation, sampling=Sampling(max_tokens=1), structure=None, reply=None)
     counted = 0

@@ -133,7 +133,8 @@ class Fleet:
             raise BackendUnavailable(_AWAY)
 
     async def find_stored(self, names: list[str]) -> tuple[Member, str]:
-        """The first upstream that can load one of `names`, and its name there. Raises NotFound."""
+        """The first upstream that can load one of `names`, and its name there. Raises NotFound if
+        there is none, or the error of an upstream that could not be asked."""
         failure: GatewayError | None = None
         for one in self._enabled:
             try:
@@ -151,7 +152,8 @@ class Fleet:
         )
 
     async def unload(self, name: str) -> None:
-        """Unloads a model at every upstream that has it. Raises GatewayError."""
+        """Unloads a model at every upstream that has it. Raises GatewayError if one of them does
+        not unload it."""
         for one, model in self.holders(name):
             await one.registry.unload(model.name)
 

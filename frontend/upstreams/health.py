@@ -32,7 +32,7 @@ class Breaker:
 
     @property
     def state(self) -> State:
-        """What the breaker does now."""
+        """The present state of the breaker."""
         if self._opened_at_s is None:
             return State.CLOSED
         over = self.clock() - self._opened_at_s >= self._cool_s

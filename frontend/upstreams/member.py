@@ -88,7 +88,7 @@ class Member:
 
     @property
     def figures(self) -> Figures | None:
-        """What the server said about its load at the last poll."""
+        """The load that the server reported at the last poll."""
         return self.upstream.figures
 
     @property

@@ -147,14 +147,17 @@ class Places:
     def hold(
         self, model: Model, need: Need, tried: Set[str], call_id: str, timeout_s: float
     ) -> "_Held":
-        """A place at the best upstream that was not `tried`. Raises GatewayError."""
+        """A place at the best upstream that was not `tried`. Raises GatewayError if none can take
+        the request in time."""
         return _Held(self, (model, need, tried, call_id, timeout_s))
 
     def loaded(
         self, model: Model, need: Need, tried: Set[str], timeout_s: float
     ) -> AbstractAsyncContextManager[Member | None]:
-        """The block has the model loaded at an upstream, where requests load it, and that upstream;
-        it does not hold a place meanwhile. Raises GatewayError."""
+        """While the block runs, an upstream that loads models on demand has this one loaded; yields
+        that upstream, or None if no upstream does so. Does not hold a place meanwhile. Raises
+        GatewayError if the load fails.
+        """
         if not self.fleet.is_on_demand(model):
             return _NOWHERE
         return self._loaded(model, need, tried, timeout_s)

@@ -41,7 +41,7 @@ class Figures:
     """Requests that its engine runs at once; more of them wait inside the engine."""
 
     def __post_init__(self) -> None:
-        """What cannot be true is as if the server had not said it."""
+        """Values that are impossible count as not reported."""
         for field in fields(self):
             value = getattr(self, field.name)
             if value is not None and not (math.isfinite(value) and value >= 0):
@@ -116,7 +116,7 @@ class Upstream(Protocol):
         ...
 
     async def health(self) -> bool:
-        """Whether the server answers. Raises nothing."""
+        """Whether the server answers. Does not raise."""
         ...
 
     async def load(self, name: str) -> None:

@@ -174,7 +174,7 @@ class Registry:
         return None
 
     def own_name(self, name: str) -> str:
-        """What the upstream calls the model that `name` leads to, loaded now or not."""
+        """The upstream's own name of the model that `name` leads to, loaded now or not."""
         name = self._mapped(name)
         return self._seen.get(name, name)
 
@@ -190,11 +190,12 @@ class Registry:
         return next((own for name in names if (own := self.own_name(name)) in stored), None)
 
     async def load(self, name: str) -> None:
-        """Loads a stored model, or what changed of it. Raises GatewayError."""
+        """Loads a stored model, or what changed of it. Raises GatewayError if the load fails."""
         await self.residency.load(name)
 
     async def unload(self, name: str) -> None:
-        """Unloads a model for every caller, when its requests have ended. Raises GatewayError."""
+        """Unloads a model for every caller, when its requests have ended. Raises GatewayError if
+        that fails."""
         await self.residency.unload(name)
 
     @property

@@ -53,7 +53,7 @@ class Remote:
     _own: dict[str, str] = field(default_factory=dict)
 
     async def listed(self) -> list[Model]:
-        """The models that the server lists. Raises GatewayError."""
+        """The models that the server lists. Raises GatewayError if it does not answer."""
         raise NotImplementedError
 
     async def models(self) -> list[Model]:
@@ -72,7 +72,7 @@ class Remote:
         return self._own.get(model.name, model.name)
 
     async def read(self, path: str, body: Any, call: Call) -> Any:
-        """The JSON of an answer. Raises GatewayError."""
+        """The JSON of an answer. Raises GatewayError if the server refuses or fails."""
         try:
             return await self.web.post(path, body, call)
         except Refused as refused:

@@ -170,8 +170,8 @@ class Residency:
         return task
 
     async def load(self, name: str) -> None:
-        """Loads a stored model, or what changed of it; a load that runs already is joined. Raises
-        GatewayError."""
+        """Loads a stored model, or what changed of it; joins a load that is running. Raises
+        GatewayError if the load fails."""
         stay = await self._unchanged(name)
         if stay.change is None:
             self._begin(stay, self._load_asked(name, stay), LOADING)
@@ -180,7 +180,7 @@ class Residency:
 
     async def unload(self, name: str) -> None:
         """Unloads a model for every caller, when the requests that use it have ended. Raises
-        GatewayError."""
+        GatewayError if that fails."""
         stay = self._stay_of(name)
         while stay.change is not None:
             joins = stay.state == UNLOADING

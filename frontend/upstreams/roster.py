@@ -76,8 +76,8 @@ class Roster:
             await asyncio.gather(task, *builds, return_exceptions=True)
 
     async def take_up(self) -> None:
-        """Does now what was changed, and waits a moment for a connection that it needs. Raises
-        StoreUnavailable, TimeoutError."""
+        """Applies changes now, and waits briefly for the connections that they need. Raises
+        StoreUnavailable or TimeoutError while the database does not answer."""
         await self.read()
         self._apply()
         if builds := [one.building for one in self.seats.values() if one.building is not None]:
@@ -97,7 +97,8 @@ class Roster:
             await self._report()
 
     async def read(self) -> None:
-        """Reads the rows, if something was changed. Raises StoreUnavailable, TimeoutError."""
+        """Reads the rows, if something was changed. Raises StoreUnavailable or TimeoutError while
+        the database does not answer."""
         async with asyncio.timeout(_TIMEOUT_S), self.database.connect() as rows:
             number = await change_number(rows)
             if number != self._number:
@@ -212,7 +213,7 @@ def _set(member: Member, row: Backend) -> bool:
 
 
 def _connection(row: Backend) -> tuple[Any, ...]:
-    """What a connection depends on."""
+    """The fields that a connection depends on."""
     return (
         row.url, row.engine, row.api_key_env, row.api_key_file, row.models, row.refreshed_at_us,
     )  # fmt: skip

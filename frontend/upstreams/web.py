@@ -77,11 +77,13 @@ class Web:
     _closing: "asyncio.Task[None] | None" = field(default=None)
 
     async def read(self, method: str, path: str, body: Any = None, timeout_s: float = 10.0) -> Any:
-        """The JSON of a whole answer. Raises Refused, GatewayError."""
+        """The JSON of a whole answer. Raises Refused for an error status, and GatewayError if there
+        is no valid answer."""
         return await self._read(_Ask(method, path, body), timeout_s)
 
     async def post(self, path: str, body: Any, call: Call) -> Any:
-        """The JSON of the whole answer to a call. Raises Refused, GatewayError."""
+        """The JSON of the whole answer to a call. Raises Refused for an error status, and
+        GatewayError if there is no valid answer."""
         return await self._read(_Ask("POST", path, body, call.headers), call.timeout_s)
 
     async def _read(self, ask: _Ask, timeout_s: float) -> Any:
@@ -93,7 +95,8 @@ class Web:
             raise BackendFailed("the model server sent an answer that is not valid JSON") from None
 
     async def text(self, path: str, timeout_s: float, most: int) -> str:
-        """The text of an answer of at most `most` bytes. Raises Refused, GatewayError."""
+        """The text of an answer of at most `most` bytes. Raises Refused for an error status, and
+        GatewayError if the answer is missing or larger."""
         async with aclosing(self._parts(_Ask("GET", path), timeout_s, most)) as parts:
             return b"".join([part async for part in parts]).decode(errors="replace")
 
@@ -106,7 +109,8 @@ class Web:
     ) -> AsyncGenerator[list[bytes], None]:
         """The lines of an answer, those that come together in one list, without empty ones.
 
-        `is_last`: whether nothing matters after a line. Raises Refused, GatewayError.
+        `is_last` says after which line nothing more is needed. Raises Refused for an error status,
+        and GatewayError if the answer breaks off.
         """
         left, ask = b"", _Ask("POST", path, body, call.headers)
         async with aclosing(self._parts(ask, call.timeout_s, None)) as parts:

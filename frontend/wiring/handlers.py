@@ -16,7 +16,7 @@ from frontend.http.body import BodyBounds
 from frontend.http.bounds import Bounds
 from frontend.media.links import Links
 from frontend.reach import Reach
-from frontend.routes.accounts import Desk
+from frontend.routes.accounts import Browsers, Desk
 from frontend.routes.admin_groups import GroupRoutes, OrganisationRoutes, RoleRoutes
 from frontend.routes.admin_models import ManagedModelRoutes
 from frontend.routes.admin_users import KeyRequestRoutes, UserRoutes
@@ -128,18 +128,19 @@ def _gateway(settings: Settings, path: Path, parts: Parts, bounds: Bounds) -> Ga
 def _admin(settings: Settings, path: Path, parts: Parts, bounds: Bounds) -> AdminHandlers:
     assert path.ledger is not None
     desk, directory, writer = Desk(bounds, settings.proxies), parts.directory, parts.recorder.writer
+    browsers = Browsers(parts.access.sessions, parts.access.cookies)
     proves_email = bool(settings.oidc_issuer) and settings.oidc_link == "verified-email"
     return AdminHandlers(
         organisations=OrganisationRoutes(desk, directory.organisations),
         groups=GroupRoutes(desk, directory.groups),
         roles=RoleRoutes(desk, directory.roles),
         users=UserRoutes(desk, directory.users, directory.events),
-        factors=FactorRoutes(desk, directory.factors),
+        factors=FactorRoutes(desk, directory.factors, browsers),
         sessions=SessionRoutes(desk, parts.access.sessions, parts.access.cookies),
         key_requests=KeyRequestRoutes(desk, directory.requests, proves_email),
         keys=KeyRoutes(desk, directory.keys, own=False),
         own_keys=KeyRoutes(desk, directory.keys, own=True),
-        me=MeRoutes(desk, directory.users, directory.quota_requests, proves_email),
+        me=MeRoutes(desk, directory.users, directory.quota_requests, browsers, proves_email),
         quotas=QuotaRoutes(desk, directory.quotas, path.ledger),
         quota_requests=QuotaRequestRoutes(desk, directory.quota_requests),
         plans=PlanRoutes(desk, directory.plans),

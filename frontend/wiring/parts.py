@@ -28,7 +28,7 @@ from frontend.wiring.telemetry import Telemetry
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What routes need besides the path."""
+    """The objects that routes need besides the path."""
 
     stores: Stores
     telemetry: Telemetry
@@ -52,7 +52,8 @@ def make_parts(
     telemetry: Telemetry,
     handler: Callable[[str], Handler],
 ) -> Parts:
-    """`handler`: the one that answers a path; batches call it. Raises KeyFileError."""
+    """Makes the parts; `handler` returns the handler of a path, which batches call. Raises
+    KeyFileError if the key file is not valid."""
     database = stores.database
     directory = Directory.of(database, stores.counters, settings.secret_keys)
     changes = directory.groups.changes

@@ -21,7 +21,7 @@ _MAX_AT_PROVIDER = 64
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """What says who a caller is, and what the caller may do."""
+    """The objects that identify callers and check what they may do."""
 
     callers: Callers
     sessions: Sessions

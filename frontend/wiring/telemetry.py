@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Telemetry:
-    """What a gateway measures."""
+    """The metrics, traces and logs of a gateway."""
 
     metrics: Metrics
     history: History

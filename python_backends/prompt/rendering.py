@@ -233,7 +233,8 @@ class Renderer:
         return text
 
     def _check_sizes(self, prompt: Mapping[str, Any], options: Mapping[str, Any]) -> None:
-        """Before anything is rendered. Raises InvalidInput."""
+        """Runs before anything is rendered. Raises InvalidInput, naming the field, for a text or
+        options that are too long."""
         most = self.limits.template_kwargs_bytes
         if len(json.dumps(options)) > most:
             raise InvalidInput(

@@ -107,8 +107,10 @@ def rest_from(messages: Sequence[Message], point: int) -> list[Message]:
 
 
 def last_turns(messages: Sequence[Message], truncation: Truncation) -> Iterator[list[Message]]:
-    """What stays in any case, without the middles of texts that cannot: the last message, with the
-    call that it answers; and, for a template that wants to begin with a user, from theirs on."""
+    """The messages that are always kept, except the middles of long texts: the last message, with
+    the call that it answers; and, for a template that must begin with a user, all from the user's
+    message on.
+    """
     users = [number for number, message in enumerate(messages) if message["role"] == "user"]
     # the two places are often the same one
     for point in dict.fromkeys([_points(messages)[-1], *users[-1:]]):

@@ -64,7 +64,8 @@ class Engine:
 
     @property
     def grammars(self) -> Grammars:
-        """The grammars of the running engine. Raises Unavailable."""
+        """The grammars of the running engine. Raises Unavailable while the engine does not accept
+        requests."""
         self.check()
         assert self._grammars is not None
         return self._grammars
@@ -224,7 +225,9 @@ def _make_llm(arguments: dict[str, Any]) -> Any:
 
 def _structure(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Sets xgrammar as the engine's backend for structured output. By default vLLM uses the backend
-    of the first request, and later requests that need another one fail. Raises ValueError."""
+    of the first request, and later requests that need another one fail. Raises ValueError if the
+    entry chooses another backend.
+    """
     given = arguments.get("structured_outputs_config") or {}
     if given.get("backend", "xgrammar") != "xgrammar":
         raise ValueError(

@@ -79,7 +79,8 @@ def _read(kind: str, text: str, limits: Limits) -> xgr.Grammar:
 
 
 def try_out(compiled: Any, limits: Limits) -> None:
-    """Generates random replies. Raises TooSlow, and ValueError when no token is allowed."""
+    """Generates random replies. Raises TooSlow after the time limit, and ValueError when no token
+    is allowed."""
     vocab_size = compiled.tokenizer_info.vocab_size
     mask = np.zeros((1, -(-vocab_size // 32)), dtype=np.int32)
     chance = random.Random(0)  # noqa: S311  the same grammar, the same verdict

@@ -50,7 +50,8 @@ class Grammars:
         self._reviving = asyncio.Lock()
 
     def start(self, vocabulary: str, *, compact: bool) -> None:
-        """Passes the vocabulary, xgrammar's TokenizerInfo as JSON. Raises RuntimeError."""
+        """Passes the vocabulary, xgrammar's TokenizerInfo as JSON. Raises RuntimeError if the
+        process that compiles grammars does not start."""
         limits = asdict(self._limits) | {"compact": compact}
         self._settings = {"limits": limits, "vocabulary": vocabulary}
         self._introduce()

@@ -16,7 +16,8 @@ _FORMATS = ("PNG", "JPEG", "WEBP", "GIF")
 
 
 def read_images(arrays: Arrays) -> list[Any]:
-    """The files of the tensor `images` as RGB images, in order. Raises InvalidInput."""
+    """The files of the tensor `images` as RGB images, in order. Raises InvalidInput, naming the
+    image, for a file that is not one, or if there are too many."""
     files = arrays["images"].reshape(-1) if "images" in arrays else ()
     if len(files) > MAX_COUNT:
         raise InvalidInput(

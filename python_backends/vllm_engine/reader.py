@@ -1,6 +1,6 @@
-"""vLLM's parsers read one reply: as its deltas come, or its calls from the whole text.
+"""Reads one reply with vLLM's parsers: while its deltas arrive, or the calls of the whole text.
 
-A parser that fails does not end the request: what is left of the reply is content then.
+A parser that fails does not end the request: the rest of the reply is then content.
 """
 
 from collections.abc import Sequence

@@ -40,7 +40,9 @@ class Built:
 def build(spec: Spec, target: Target, output: Path, progress: Progress = silent) -> Built:
     """Builds the repository of `spec` for `target` at `output`.
 
-    Raises SpecError, BuildError, MissingExtra, RepositoryError; `output` is then untouched.
+    Raises SpecError or BuildError with all errors of the spec or the weights, MissingExtra without
+    a library that the build needs, and RepositoryError if `output` cannot be replaced; `output` is
+    then unchanged.
     """
     plan = make_plan(spec.for_target(target), target, spec.file)
     # before minutes of downloads and conversions, not after them
@@ -55,7 +57,8 @@ def build(spec: Spec, target: Target, output: Path, progress: Progress = silent)
 
 
 def _prepare(spec: Spec, plan: Plan, progress: Progress) -> dict[str, Prepared]:
-    """The weights of all models. Raises BuildError when all have been tried, MissingExtra."""
+    """The weights of all models. Raises BuildError when all have been tried, and MissingExtra
+    without a library that is needed."""
     states = check_early(spec, plan)
     failures = Failures(spec)
     prepared: dict[str, Prepared] = {}
@@ -78,7 +81,8 @@ def _prepare(spec: Spec, plan: Plan, progress: Progress) -> dict[str, Prepared]:
 
 @contextmanager
 def _replacing(output: Path) -> Iterator[Path]:
-    """Yields an empty folder that becomes `output`. One build at a time. Raises RepositoryError."""
+    """Yields an empty folder that becomes `output`. Raises RepositoryError if another build is
+    writing it."""
     lock = home() / "locks" / f"{text_digest(str(output.absolute()))[:32]}.lock"
     with ExitStack() as stack:
         try:

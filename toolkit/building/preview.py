@@ -56,7 +56,7 @@ class Preview:
 
     @property
     def disk_bytes(self) -> int:
-        """What the steps add to the disk, as far as it is known."""
+        """The bytes that the steps add to the disk, as far as they are known."""
         return sum(work.size_bytes or 0 for work in self.needed)
 
     @property
@@ -70,8 +70,8 @@ class Preview:
 
 
 def preview(spec: Spec, target: Target, output: Path, *, offline: bool = False) -> Preview:
-    """What `build` with these arguments would do. Raises SpecError, BuildError, MissingExtra,
-    RepositoryError, as far as they can be known now."""
+    """What `build` with these arguments would do. Raises the errors of `build`, as far
+    as they are known without it."""
     plan = make_plan(spec.for_target(target), target, spec.file)
     refuse_foreign(output)
     # the same checks as a build's, so a plan that is shown can be carried out
@@ -132,7 +132,7 @@ def _quantization(name: str, quantization: str, state: State, size: int | None) 
 
 
 def _file_name(entry: SourcedEntry) -> str:
-    """What the source's text ends with, which tells a GGUF file from a directory."""
+    """The end of the source's text, which distinguishes a GGUF file from a directory."""
     return str(entry.origin).rpartition("/")[2].rpartition(":")[2] or "weights"
 
 

@@ -33,11 +33,12 @@ _WEIGHTS = Path("engine") / "weights"
 def quantize_entry(
     name: str, entry: SourcedEntry, converted: Path, digest: str, progress: Progress
 ) -> Path:
-    """The folder made from `converted` whose weights have the entry's number type, or
-    `converted` itself for an entry without one.
+    """The folder made from `converted` whose weights have the entry's number type, or `converted`
+    itself for an entry without one.
 
     `digest` is the source's. Raises QuantizeError when model and method do not fit together,
-    QualityError when the result is not good enough, MissingExtra.
+    QualityError when the result is not good enough, and MissingExtra without the libraries of the
+    extra `weights`.
     """
     number_type = kinds.of(entry).quantization(entry)
     if number_type is None:
@@ -72,7 +73,8 @@ def method_of(quantization: str) -> str:
 
 
 def quantized_place(quantization: str, converted: Path) -> Path:
-    """The cache folder of the quantized weights, which may not exist. Raises MissingExtra."""
+    """The cache folder of the quantized weights, which may not exist. Raises MissingExtra without
+    the libraries of the extra `weights`."""
     key = json.dumps([_REVISION, converted.name, method_of(quantization), libraries()])
     return home() / "weights" / text_digest(key)[:32]
 

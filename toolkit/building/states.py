@@ -28,7 +28,8 @@ class State:
 
 
 def find_state(entry: SourcedEntry, folder: Path) -> State:
-    """`folder` is where relative paths start. Raises SourceError, MissingExtra."""
+    """What is in the cache for an entry; `folder` is where relative paths start. Raises SourceError
+    if a local source is missing or changed, and MissingExtra without the libraries of its kind."""
     fetched = find_local(entry.origin, folder)
     if fetched is None:
         return State()
@@ -45,9 +46,9 @@ def find_state(entry: SourcedEntry, folder: Path) -> State:
 
 
 def with_adapters(entry: SourcedEntry, facts: Facts, folder: Path) -> Facts:
-    """Facts of a model with those of its adapters, as far as they are here.
+    """Facts of a model with those of its adapters that are already on this disk.
 
-    Raises SourceError.
+    Raises SourceError if one of them is not a LoRA adapter or was changed.
     """
     about = {}
     for name, adapter in kinds.of(entry).adapters(entry).items():

@@ -52,7 +52,8 @@ def prepare(
 ) -> Prepared:
     """Converts the weights of `entry`; `folder` is where its relative paths start.
 
-    `fetched` is its source. Raises SourceError, ConvertError, MissingExtra; nothing half-made
+    `fetched` is its source. Raises SourceError if the weights cannot be fetched, ConvertError if
+    they cannot be converted, and MissingExtra without a library that is needed; nothing half-made
     stays.
     """
     named = _Named(name, progress)

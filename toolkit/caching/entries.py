@@ -51,7 +51,7 @@ class Entry:
 
     @property
     def name(self) -> str:
-        """`sources/4195…`: how commands call it."""
+        """The name that commands accept, such as `sources/4195…`."""
         return f"{self.kind}/{self.path.name}"
 
     def as_json(self) -> dict[str, object]:
@@ -113,7 +113,7 @@ def _measure(path: Path, names: "Counter[_File]") -> tuple[int, dict[_File, int]
 
 
 def _about(kind: str, path: Path) -> str:
-    """What an entry is, where its name does not tell."""
+    """A description of an entry whose name does not say what it is."""
     if kind == "sources":
         with suppress(OSError, IndexError):
             lines = (path / ABOUT).read_text().splitlines()

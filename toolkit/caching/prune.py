@@ -35,7 +35,7 @@ class Pruned:
 
 
 def parse_age(text: str) -> int:
-    """`30d`, `12h`, `2w` → seconds. Raises UsageError."""
+    """Parses `30d`, `12h` or `2w` to seconds. Raises UsageError for any other text."""
     if match := _AGE.fullmatch(text.strip()):
         return int(match[1]) * _SECONDS[match[2].lower()]
     raise UsageError(f"'{text}' is not a valid age", hint="write it as 30d, 12h or 2w")
@@ -81,7 +81,7 @@ def _remove(path: Path) -> bool:
 
 
 def _remove_leftovers() -> None:
-    """What a killed process left behind: its lock is free, and no list shows it."""
+    """Removes files of a killed process: their lock is free, and no list shows them."""
     for kind in KINDS:
         for path in (home() / kind).glob(".*"):
             if match := _LEFTOVER.fullmatch(path.name):

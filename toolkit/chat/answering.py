@@ -56,8 +56,9 @@ def answer_question(
 ) -> tuple[Answer, Rates]:
     """The answer to the last message, which becomes part of the conversation.
 
-    An interruption keeps what was said so far. Any error, and an interruption before the first
-    word, take the question back, so that the next one can be asked. Raises ServeError.
+    An interruption keeps the text so far. Any error, and an interruption before the first word,
+    remove the question, so that the next one can be asked. Raises ServeError if the service refuses
+    or fails.
     """
     answer, rates = Answer(), Rates(time.monotonic())
     try:

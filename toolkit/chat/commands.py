@@ -149,7 +149,7 @@ def names_of(client: "Client") -> list[str]:
 
 
 def argument_words(client: "Client") -> dict[str, Argument]:
-    """What Tab offers behind each command."""
+    """The words that Tab offers after each command."""
     values = {"think": ("true", "false", "low", "medium", "high"), "format": ("json",)}
     settings = (
         *PARAMETERS, "system", "noformat", "nothink", "verbose", "quiet", "history", "nohistory",

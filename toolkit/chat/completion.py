@@ -23,7 +23,7 @@ class Completion:
 
 @dataclass(frozen=True, slots=True)
 class Argument:
-    """What may follow a command: words, the words behind one of those, and files."""
+    """The completions of a command's argument: words, the words after one of those, and files."""
 
     words: Words = tuple
     behind: Callable[[str], Iterable[str]] = lambda _: ()

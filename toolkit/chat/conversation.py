@@ -67,7 +67,8 @@ class Conversation:
     remembers: bool = True
 
     def set(self, name: str, text: str) -> str:
-        """Sets a parameter, or removes it for `default`; returns its name. Raises UsageError."""
+        """Sets a parameter, or removes it for `default`; returns its name. Raises UsageError if the
+        name or the value is not valid."""
         name, value = read_parameter(name, text)
         if value is None:
             self.parameters.pop(name, None)
@@ -102,7 +103,7 @@ class Conversation:
             file.write(f"{text}\n")
 
     def load(self, path: Path) -> None:
-        """Continues with a saved conversation. Raises UsageError."""
+        """Continues with a saved conversation. Raises UsageError if the file is not one."""
         try:
             saved = json.loads(path.read_text(encoding="utf-8"))
             messages, system = saved["messages"], saved.get("system", "")

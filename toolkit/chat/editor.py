@@ -36,7 +36,8 @@ class Editor:
         self._aside: PromptSession[str] = PromptSession(history=InMemoryHistory())
 
     def read(self) -> str:
-        """The next question or command. Raises EOFError at the end, KeyboardInterrupt."""
+        """The next question or command. Raises EOFError at the end, and KeyboardInterrupt after
+        Ctrl-C."""
         text = self._session.prompt(PROMPT)
         if not text.lstrip().startswith(MARK):
             return text.strip()
@@ -46,7 +47,8 @@ class Editor:
         return text.partition(MARK)[0].strip("\n")
 
     def ask(self, question: str) -> str:
-        """An answer that is not kept in the history. Raises EOFError, KeyboardInterrupt."""
+        """An answer that is not kept in the history. Raises EOFError after Ctrl-D and
+        KeyboardInterrupt after Ctrl-C."""
         return self._aside.prompt(question)
 
 

@@ -59,7 +59,8 @@ class ImageSession:
                 self.report(file_error(error))
 
     def take(self, line: str) -> None:
-        """Runs one command or prompt. Raises ToolkitError."""
+        """Runs one command or prompt. Raises ToolkitError if the command is not known or the
+        service fails."""
         if not line.startswith("/"):
             self._make(line)
             return

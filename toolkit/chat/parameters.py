@@ -114,7 +114,8 @@ _ELSEWHERE = {"num_ctx": "the context is set when the model is built: `context_l
 def read_parameter(
     name: str, text: str, known: Mapping[str, Parameter] = PARAMETERS
 ) -> tuple[str, Any]:
-    """The request's field and its value, None for `default`. Raises UsageError."""
+    """The request's field and its value, None for `default`. Raises UsageError if the name or the
+    value is not valid."""
     name = _ALSO.get(name, name)
     if name not in known:
         hint = _ELSEWHERE.get(name) or nearest(name, known)

@@ -27,7 +27,7 @@ def is_file(path: Path) -> bool:
 
 
 def file_error(error: OSError) -> UsageError:
-    """What the operating system says about a file, as a sentence."""
+    """The operating system's error about a file, as a sentence."""
     text = error.strerror or str(error)
     return UsageError(
         f"{error.filename}: {text}" if error.filename else text,

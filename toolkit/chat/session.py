@@ -63,7 +63,8 @@ class Session:
         self._answer(ask)
 
     def attach(self, paths: list[Path]) -> None:
-        """Sends images with the next question. Raises UsageError."""
+        """Sends images with the next question. Raises UsageError if the model does not accept
+        images or a file is not one."""
         if paths and "vision" not in self.model.capabilities:
             raise UsageError(
                 f"{self.model.name} does not accept images",
@@ -75,7 +76,7 @@ class Session:
             self.screen.remark(f"attached {path}")
 
     def use_tools(self, tools: list[dict[str, Any]]) -> None:
-        """Lets the model call tools. Raises UsageError."""
+        """Lets the model call tools. Raises UsageError if the model cannot call tools."""
         if "tools" not in self.model.capabilities:
             raise UsageError(f"{self.model.name} does not call tools", hint="choose another model")
         self.talk.tools = tools

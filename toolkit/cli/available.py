@@ -118,7 +118,7 @@ def show_offers(models: "Iterable[Available]") -> None:
 
 
 def offer_json(model: "Available") -> dict[str, object]:
-    """What is known about a model, without what only estimates use."""
+    """The facts about a model, without those that only estimates use."""
     hidden = {"cache", "width", "pixels", "settings"}
     return {name: value for name, value in asdict(model).items() if name not in hidden}
 

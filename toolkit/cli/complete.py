@@ -50,7 +50,7 @@ def _models_of(repository: Path) -> Iterator[str]:
 
 
 def complete_targets(incomplete: str) -> list[str]:
-    """What a repository can be built for."""
+    """The targets that a repository can be built for."""
     from toolkit.targets import TARGETS
 
     names = ("embedded", "container", *TARGETS)

@@ -112,7 +112,8 @@ def convert(options: Options) -> None:
 
 
 def _check(options: Options) -> None:
-    """Refuses unknown values and options of another format, all of them. Raises UsageError."""
+    """Raises UsageError for an unknown value, or for options of another format, which it names
+    together."""
     known = {
         "--to": (options.to, _GOALS),
         "--type": (options.gguf_type, _GGUF_TYPES),

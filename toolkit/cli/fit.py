@@ -16,7 +16,7 @@ from toolkit.targets import FORMS
 if TYPE_CHECKING:
     from toolkit.finding import Finding
     from toolkit.fit import Fit, Question
-    from toolkit.fit.models import ModelFit
+    from toolkit.fit.result import ModelFit
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,13 +146,11 @@ def _show(fit: "Fit") -> None:
 
 
 def _row(model: "ModelFit", on_gpu: bool) -> tuple[str, ...]:
-    from toolkit.fit.estimate import LlmNeed
-
     weights = cache = requests = "-"
-    if model.need is not None:
-        weights = size(model.demand.weights if model.demand else model.need.weights)
-    if isinstance(model.need, LlmNeed):
-        cache, requests = size(model.cache_bytes or model.need.cache), f"{model.sequences:.1f}"
+    if model.weights_bytes is not None:
+        weights = size(model.weights_bytes)
+    if (engine := model.engine) is not None:
+        cache, requests = size(engine.cache_bytes or engine.need.cache), f"{engine.sequences:.1f}"
     return (
         model.name,
         weights,
@@ -164,29 +162,27 @@ def _row(model: "ModelFit", on_gpu: bool) -> tuple[str, ...]:
 
 
 def _details(model: "ModelFit") -> list[str]:
-    """What the table has no room for."""
-    from toolkit.fit.estimate import LlmNeed
-
+    """The details that do not fit into the table."""
     need = model.need
     if need is None:  # a user's own code, or an ensemble of other models
         return [model.kind, f"threads {model.threads}"]
     parts = []
-    if model.demand is not None:
-        about, engine = model.demand.architecture, model.demand.engine
-        parts.append(
+    if model.engine is not None:
+        demand = model.engine.demand
+        about, engine = demand.architecture, demand.engine
+        parts += [
             f"{about.parameters / 1e9:.3g} B parameters, {about.attention}, "
-            f"{engine.precision.label}, context {engine.context_length} × {model.demand.sequences}"
-        )
-    if isinstance(need, LlmNeed):
-        parts.append(f"KV cache {size(need.token)} per token")
+            f"{engine.precision.label}, context {engine.context_length} × {demand.sequences}",
+            f"KV cache {size(model.engine.need.token)} per token",
+        ]
     parts += [f"activations {size(need.activations)}", f"processes {size(need.processes)}"]
     return [*parts, f"threads {model.threads}"]
 
 
 def _place(model: "ModelFit", on_gpu: bool) -> str:
-    placement = model.placement
+    placement = None if model.engine is None else model.engine.placement
     if placement is None:
-        return "nowhere" if on_gpu and model.demand is not None else "CPU"
+        return "nowhere" if on_gpu and model.engine is not None else "CPU"
     text = f"GPU {','.join(map(str, placement.devices))}"
     if placement.tensor_parallel > 1:
         text += f" TP{placement.tensor_parallel}"

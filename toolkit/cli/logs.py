@@ -101,7 +101,7 @@ def _print(line: "Line") -> None:
 
 
 def _place(port: int | None) -> "tuple[Path, Record | None]":
-    """The logs of a running service, or of one that has ended. Raises ServeError."""
+    """The logs of a running or ended service. Raises ServeError if there are none."""
     from toolkit.home import home
     from toolkit.serve.record import find_service, live_records
 
@@ -143,7 +143,8 @@ def _models(name: str, folder: Path, record: "Record | None") -> frozenset[str]:
 
 
 def _moment(text: str) -> float:
-    """Seconds since 1970. Raises UsageError."""
+    """Seconds since 1970, of a time in ISO 8601 or of an age such as `10m`. Raises UsageError for
+    any other text."""
     if found := re.fullmatch(r"(\d{1,9})([smhd])", text):
         return time.time() - int(found[1]) * _UNITS[found[2]]
     try:

@@ -108,7 +108,7 @@ def _statistics_row(row: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _speed(does: "Activity | None") -> str:
-    """What the gateway has measured, as an addition to a sentence."""
+    """The speed that the gateway has measured, as an addition to a sentence."""
     if does is None:
         return ""
     parts = [f"{does.running} requests now"]

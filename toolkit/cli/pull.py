@@ -204,7 +204,7 @@ def check(options: Models) -> None:
 
 
 def _sources(options: Download) -> "dict[str, Source | UrlSource]":
-    """What to download, by the name that messages use."""
+    """The sources to download, by the name that messages use."""
     from toolkit.spec import load
     from toolkit.weights.state import spec_sources
 

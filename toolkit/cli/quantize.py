@@ -207,7 +207,7 @@ def _quantize_language(
 
 
 def _title(model: str) -> str:
-    """What the report calls the model: its name on the Hub, or of its file or folder."""
+    """The model's name in the report: its name on the Hub, or that of its file or folder."""
     scheme, _, name = model.rpartition(":")
     return name if scheme == "hf" else Path(name.rstrip("/")).absolute().name
 

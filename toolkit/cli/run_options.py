@@ -163,8 +163,8 @@ def check_kind(options: Options, model: str, kind: str) -> None:
 
 
 def read_prompt(options: Options) -> str | None:
-    """The prompt of the command line and of standard input; None for a chat, which needs a
-    terminal. Raises UsageError."""
+    """The prompt of the command line and of standard input; None for a chat. Raises UsageError if
+    an option requires a prompt, or a chat has no terminal."""
     prompt = _prompt(options.words)
     if prompt is not None:
         return prompt

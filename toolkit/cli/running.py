@@ -36,7 +36,8 @@ def find_gateway(model: str, options: ServiceOptions) -> tuple[str, str]:
     """The address of the gateway that serves `model`, and its name there; starts a service if none
     serves it.
 
-    Raises ServeError, and SourceError for a name that is neither served nor a source.
+    Raises ServeError if no service can be used, and SourceError for a name that is neither served
+    nor a source.
     """
     from toolkit.serve.record import READY, STARTING, find_service, live_records
 

@@ -188,7 +188,8 @@ class Options:
 
 
 def check(options: Options) -> None:
-    """Refuses options that cannot be combined. Raises UsageError."""
+    """Raises UsageError for options that cannot be combined, and SourceError if the repository or
+    model does not exist."""
     if options.frontend_only != (options.triton is not None):
         raise UsageError(
             "--frontend-only and --triton HOST:PORT must be used together", hint="give both"

@@ -21,7 +21,7 @@ _USAGE = 2
 
 @dataclass(frozen=True, slots=True)
 class VerifyOptions:
-    """What `toolkit verify` checks, and how it reports."""
+    """The files that `toolkit verify` checks, and how it reports."""
 
     directory: Annotated[
         Path,

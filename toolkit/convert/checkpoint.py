@@ -32,7 +32,8 @@ _METHODS = {"quant_method", "load_in_8bit", "load_in_4bit"}
 
 
 def convert_checkpoint(folder: Path, place: Path, progress: Progress) -> LlmFacts:
-    """Writes `engine/weights/` and `prompt/tokenizer/` below `place`. Raises ConvertError."""
+    """Writes `engine/weights/` and `prompt/tokenizer/` below `place`. Raises ConvertError if a file
+    is missing or not valid."""
     config = check_files(folder)
     files = files_of(folder, config)
     weights = place / "engine" / "weights"
@@ -63,7 +64,8 @@ def files_of(folder: Path, config: dict[str, Any]) -> list[Path]:
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """`config.json` of a Hugging Face directory. Raises ConvertError."""
+    """`config.json` of a Hugging Face directory. Raises ConvertError if it cannot be read or is not
+    valid."""
     try:
         config: dict[str, Any] = json.loads((folder / "config.json").read_text())
         check_config(config)
@@ -79,7 +81,8 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def architecture(folder: Path, config: dict[str, Any]) -> str:
-    """The class that a checkpoint was saved with. Raises ConvertError."""
+    """The class that a checkpoint was saved with. Raises ConvertError if config.json does not name
+    one."""
     if names := config.get("architectures"):
         return str(names[0])
     raise ConvertError(
@@ -111,7 +114,8 @@ def check_config(config: Any) -> None:
 
 
 def check_files(folder: Path) -> dict[str, Any]:
-    """`config.json` of a directory that has all files of a language model. Raises ConvertError."""
+    """`config.json` of a directory that has all files of a language model. Raises ConvertError,
+    naming the missing files, for any other directory."""
     missing = [
         name
         for name, pattern in {
@@ -147,7 +151,8 @@ def _context_length(config: dict[str, Any]) -> int:
 
 
 def cache_bytes_per_token(config: dict[str, Any]) -> int:
-    """Bytes of a token's keys and values in all layers, 2 bytes a number. Raises ConvertError."""
+    """Bytes of a token's keys and values in all layers, 2 bytes per number. Raises ConvertError if
+    config.json lacks a size or has one that is not a number."""
     text = config.get("text_config") or config
     heads = _size(text, "num_attention_heads", "n_head")
     kept = text.get("num_key_value_heads") or heads

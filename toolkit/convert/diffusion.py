@@ -158,7 +158,8 @@ def convert_diffusion(folder: Path, place: Path, progress: Progress) -> Diffusio
 
 
 def _check_shape(folder: Path) -> dict[str, Any]:
-    """What model_index.json says. Raises ConvertError for pipelines of another shape."""
+    """Checks the parts that model_index.json lists. Raises ConvertError for pipelines of another
+    shape."""
     index = folder / "model_index.json"
     try:
         parts: dict[str, Any] = json.loads(index.read_text())

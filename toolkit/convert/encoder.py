@@ -137,7 +137,7 @@ def _weights(folder: Path) -> Path:
 
 
 def _module(source: SentenceTransformer) -> _Encoder:
-    """What the chain of modules computes: Transformer, Pooling and perhaps Normalize."""
+    """The module that computes the chain: Transformer, Pooling and perhaps Normalize."""
     names = [type(module).__name__ for module in source]
     modules = list(source)
     if (

@@ -78,7 +78,8 @@ def _tokens(tokenizer: Any, config: Any) -> list[torch.Tensor]:
 
 
 def load_gguf(source: Gguf, whole: Path, config: Any) -> Any:
-    """The model in float32, its tensors checked by name. Raises ConvertError."""
+    """The model in float32, its tensors checked by name. Raises ConvertError, naming the tensors,
+    if some are missing, unknown or of another shape."""
     loaded: Any = AutoModelForCausalLM.from_pretrained(
         whole.parent,
         gguf_file=whole.name,
@@ -123,7 +124,7 @@ def _save(
 def compare_tensors(source: Gguf, weights: Path, config: Any) -> None:
     """Compares the written tensors and the source's with gguf's own reading of the source.
 
-    Raises ConvertError.
+    Raises ConvertError if a tensor is missing or differs.
     """
     known = gguf_layout.layout(source.architecture, config)
     left, wrong = set(source.tensors) - {ROPE_FACTORS}, 0

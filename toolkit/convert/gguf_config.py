@@ -79,7 +79,8 @@ _LLAMA3 = {
 
 
 def read_gguf_config(source: Gguf, whole: Any) -> Any:
-    """transformers' config of `source`, which `whole` holds as one file. Raises ConvertError."""
+    """transformers' config of `source`, which `whole` holds as one file. Raises ConvertError if the
+    metadata cannot be read, or has keys that would be lost."""
     name = source.file.name
     # before transformers, which fails on these without naming the key
     _check_numbers(source)

@@ -41,7 +41,8 @@ class Gguf:
         return self.metadata.get(f"{self.architecture}.{key}", default)
 
     def values(self, name: str) -> npt.NDArray[np.float32]:
-        """A tensor's numbers, dequantized by gguf's own code. Raises ConvertError."""
+        """A tensor's numbers, dequantized by gguf's own code. Raises ConvertError if gguf cannot
+        dequantize its type."""
         tensor = self.tensors[name]
         try:
             values = gguf.quants.dequantize(tensor.data, tensor.tensor_type)
@@ -55,7 +56,7 @@ class Gguf:
 
 
 def read_gguf(file: Path) -> Gguf:
-    """Reads the heads of all parts. Raises ConvertError."""
+    """Reads the headers of all parts. Raises ConvertError if a part is missing or damaged."""
     files = [file.with_name(name) for name in shard_names(file.name)]
     if missing := [each.name for each in files if not each.exists()]:
         raise ConvertError(

@@ -44,7 +44,8 @@ class Layout:
     key_heads: int
 
     def place(self, name: str) -> str:
-        """The GGUF tensor that holds a Hugging Face tensor. Raises ConvertError."""
+        """The GGUF tensor that holds a Hugging Face tensor. Raises ConvertError if the architecture
+        does not have such a tensor."""
         stem = _EXPERT.sub(".experts.", name)
         target = self.names.get_name(stem, try_suffixes=(".weight", ".bias"))
         if target is None:

@@ -17,7 +17,8 @@ _NORMAL = 1
 
 
 def sentencepiece(metadata: Mapping[str, Any], types: Sequence[int], name: str) -> Tokenizer:
-    """Vocabulary, merges, spaces; added tokens are the caller's. Raises ConvertError."""
+    """The tokenizer with vocabulary, merges and spaces; the caller adds added tokens. Raises
+    ConvertError if tokens and scores differ in number."""
     words: list[str] = metadata["tokenizer.ggml.tokens"]
     scores: Sequence[float] = metadata.get("tokenizer.ggml.scores", [])
     if len(scores) != len(words):

@@ -48,7 +48,8 @@ def save_tokenizer(metadata: dict[str, Any], file: Path, folder: Path) -> Any:
 
 
 def read_tokenizer(metadata: Mapping[str, Any], name: str) -> Any:
-    """transformers' tokenizer for the metadata of the file `name`. Raises ConvertError."""
+    """transformers' tokenizer for the metadata of the file `name`. Raises ConvertError if the
+    tokenizer is of another kind than gpt2 and llama, or not valid."""
     words = metadata.get("tokenizer.ggml.tokens")
     kind = metadata.get("tokenizer.ggml.model", "none")
     if not words or kind not in {"gpt2", "llama"}:

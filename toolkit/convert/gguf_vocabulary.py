@@ -53,7 +53,8 @@ def read_stop_tokens(folder: Path, config: Mapping[str, Any], tokenizer: Any) ->
 
 
 def write_tokenizer(writer: Any, tokenizer: Any, size: int, stops: Sequence[int]) -> None:
-    """Adds the tokenizer to `writer`; `size` is the model's vocabulary. Raises ConvertError."""
+    """Adds the tokenizer to `writer`; `size` is the model's vocabulary. Raises ConvertError if GGUF
+    cannot store it."""
     content = json.loads(tokenizer.backend_tokenizer.to_str())
     style = _style(tokenizer.backend_tokenizer, content)
     begins, ends = _ends(tokenizer)
@@ -110,7 +111,8 @@ def _write_templates(writer: Any, template: Any) -> None:
 
 
 def _ends(tokenizer: Any) -> tuple[bool, bool]:
-    """Whether texts begin with the bos token and end with the eos token. Raises ConvertError."""
+    """Whether texts begin with the bos token and end with the eos token. Raises ConvertError if
+    other special tokens are added."""
     bare = list(tokenizer("a", add_special_tokens=False)["input_ids"])
     whole = list(tokenizer("a")["input_ids"])
     bos, eos = [tokenizer.bos_token_id], [tokenizer.eos_token_id]

@@ -18,7 +18,8 @@ from toolkit.weights.sources import Fetched
 
 
 def keep_converted(chosen: Conversion, fetched: Fetched, progress: Progress) -> Path:
-    """The folder of what `chosen` makes of `fetched`. Raises ConvertError, MissingExtra."""
+    """The folder with the result of `chosen` for `fetched`. Raises ConvertError if the weights
+    cannot be converted, and MissingExtra without the libraries for it."""
     place = converted_place(chosen, fetched.digest)
     return ensure(place, lambda scratch: _convert(chosen, fetched.path, scratch, progress))
 

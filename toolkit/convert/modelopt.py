@@ -56,7 +56,8 @@ RECIPES = {
 def quantize(
     folder: Path, checkpoint: Path, recipe: Recipe, texts: list[str], progress: Progress
 ) -> None:
-    """Writes `checkpoint` as TensorRT-LLM reads it. Raises ConvertError, and MissingExtra."""
+    """Writes `checkpoint` as TensorRT-LLM reads it. Raises ConvertError if modelopt fails,
+    and MissingExtra if it is not installed."""
     with progress.step(f"{recipe.title} by ModelOpt", unit="layers") as step, quiet():
         try:
             torch: Any = import_module("torch")

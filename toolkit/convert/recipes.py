@@ -20,7 +20,8 @@ Convert = Callable[[Path, Path, Progress], Facts]
 
 
 def key_of(conversion: Conversion, digest: str) -> str:
-    """The key of a result: everything it is made from, as one line. Raises MissingExtra."""
+    """The key of a result: everything it is made from, as one line. Raises MissingExtra if a
+    library is not installed."""
     try:
         libraries = {name: version(name) for name in conversion.libraries}
     except PackageNotFoundError as error:
@@ -29,7 +30,8 @@ def key_of(conversion: Conversion, digest: str) -> str:
 
 
 def load(conversion: Conversion) -> Convert:
-    """The conversion's function: (source, empty folder, progress) → facts. Raises MissingExtra."""
+    """The conversion's function: (source, empty folder, progress) → facts. Raises MissingExtra if
+    its libraries are not installed."""
     try:
         with quiet():
             module = import_module(conversion.module)

@@ -34,7 +34,7 @@ _PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What to convert to, and how."""
+    """The source of a conversion, and its target format."""
 
     goal: str
     force: bool = False
@@ -134,7 +134,8 @@ def _to_onnx(source: Path, request: Request, place: Path, progress: Progress) ->
 
 
 def _kind(source: Path) -> str:
-    """The kind of the weights in a directory. Raises ConvertError."""
+    """The kind of the weights in a directory. Raises ConvertError if it is not a model directory,
+    or cannot be converted."""
     settings = ("config.json", PIPELINE, MODULES, "adapter_config.json")
     if not any((source / name).is_file() for name in settings):
         raise ConvertError(

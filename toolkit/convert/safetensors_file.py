@@ -108,7 +108,8 @@ def listed(names: list[str], most: int = 5) -> str:
 
 
 def read_index(file: Path) -> dict[str, str]:
-    """Tensor → file name, of a `*.index.json`. Raises ConvertError."""
+    """Tensor → file name, of a `*.index.json`. Raises ConvertError if the file is not such an
+    index."""
     try:
         places = json.loads(file.read_text())["weight_map"]
         if not isinstance(places, dict) or not places:

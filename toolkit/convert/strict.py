@@ -61,7 +61,8 @@ def check_names(
 ) -> None:
     """Compares names and shapes with the model that `config` describes, without reading weights.
 
-    `kind` is a model class or an Auto class of transformers. Raises ConvertError.
+    `kind` is a model class or an Auto class of transformers. Raises ConvertError, naming the
+    tensors, if they differ.
     """
     if not shapes:
         raise ConvertError(
@@ -123,7 +124,8 @@ def refuse_differences(
 
 
 def compare_with_files(model: Any, folder: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Holds each parameter against the bytes in the files. Raises ConvertError.
+    """Compares each parameter with the bytes in the files. Raises ConvertError for a value that
+    differs, is NaN or is infinite.
 
     Names are those that the library would write: it joins and renames tensors when it loads them.
     """

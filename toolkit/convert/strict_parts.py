@@ -23,9 +23,9 @@ _OLD_NAME = re.compile(r"(.*\.attentions\.\d+\.)(query|key|value|proj_attn)(\.we
 
 
 def check_part(kind: Any, folder: Path) -> dict[str, Tensor]:
-    """Names and shapes of a part's tensors against its config, without reading weights.
+    """Compares names and shapes of a part's tensors with its config, without reading weights.
 
-    Returns the files' tensors. Raises ConvertError.
+    Returns the files' tensors. Raises ConvertError, naming the tensors, if they differ.
     """
     with refusing(f"{folder.parent.name}/{folder.name} cannot be loaded"):
         tensors = read_tensors(folder, STEM)
@@ -50,7 +50,7 @@ def check_part(kind: Any, folder: Path) -> dict[str, Tensor]:
 
 
 def load_part(kind: Any, folder: Path, tensors: Mapping[str, Tensor]) -> Any:
-    """The part in float32. Raises ConvertError."""
+    """The part in float32. Raises ConvertError if a loaded tensor differs from its file."""
     with refusing(f"{folder.parent.name}/{folder.name} cannot be loaded"):
         model = kind.from_pretrained(
             folder, torch_dtype=torch.float32, local_files_only=True, use_safetensors=True
@@ -70,7 +70,7 @@ def load_part(kind: Any, folder: Path, tensors: Mapping[str, Tensor]) -> Any:
 
 
 def _current(name: str) -> str:
-    """What diffusers calls a tensor now; files of 2022 have older names."""
+    """The present name of a tensor in diffusers; files of 2022 have older names."""
     old = _OLD_NAME.fullmatch(name)
     return f"{old[1]}{_OLD_ATTENTION[old[2]]}{old[3]}" if old else name
 

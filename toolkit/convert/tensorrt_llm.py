@@ -42,8 +42,8 @@ def convert_tensorrt_llm(
 ) -> dict[str, Any]:
     """Writes `checkpoint/`, `model_repository/` and `serve.sh`.
 
-    `quantization` is None or one of ModelOpt's `RECIPES`. Returns the record. Raises
-    ConvertError, and MissingExtra without ModelOpt.
+    `quantization` is None or one of ModelOpt's `RECIPES`. Returns the record. Raises ConvertError
+    if ModelOpt fails, and MissingExtra without it.
     """
     config = _check(folder, quantization)
     checkpoint = place / "checkpoint"
@@ -102,6 +102,6 @@ def _changed(folder: Path, checkpoint: Path) -> int:
 
 
 def _about(config: dict[str, Any], checkpoint: Path) -> dict[str, Any]:
-    """What the weights take, in bytes."""
+    """The size of the weights, in bytes."""
     size = sum(file.stat().st_size for file in checkpoint.glob("*.safetensors"))
     return {"weights_bytes": size, "cache_bytes_per_token": cache_bytes_per_token(config)}

@@ -61,7 +61,8 @@ token on the parity sentences. The 4-bit limits catch a wrong mapping, not a rou
 
 
 def convert_to_gguf(folder: Path, place: Path, kind: str, progress: Progress) -> Path:
-    """Writes `place/NAME-TYPE.gguf` and returns it. Raises ConvertError."""
+    """Writes `place/NAME-TYPE.gguf` and returns it. Raises ConvertError if GGUF cannot store the
+    model, or the written file differs from it."""
     config_json = read_config(folder)
     architecture = _architecture(architecture_of(folder, config_json), config_json)
     if kind not in TYPES:
@@ -183,9 +184,9 @@ def _interleave(values: Any, heads: int) -> Any:
 
 
 def compare_tensors(folder: Path, written: Gguf, config: Any) -> None:
-    """Each tensor in the source's files against the GGUF file's, rounded as its type rounds.
+    """Compares each tensor in the source's files with the GGUF file's, rounded as its type rounds.
 
-    Raises ConvertError.
+    Raises ConvertError if a tensor is missing or differs.
     """
     known = layout(written.architecture, config)
     left, wrong = set(written.tensors), 0

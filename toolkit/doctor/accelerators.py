@@ -37,7 +37,7 @@ def cuda(machine: Machine, target: str) -> Iterator[Finding]:
 
 
 def _device(machine: Machine) -> Finding:
-    """What `toolkit serve` computes on, and why."""
+    """The device that `toolkit serve` uses, and why."""
     # without CUDA_VISIBLE_DEVICES: the service may be started from another shell
     cuda = usable_cuda(machine, {})
     if not cuda.gpus:

@@ -52,7 +52,7 @@ def misfits(arguments: Mapping[str, object], engine: Engine) -> Iterator[Misfit]
 
 
 def number_misfit(value: object, bounds: Mapping[str, float], at: Path) -> Iterator[Misfit]:
-    """What is wrong with a number that must be within bounds."""
+    """The reason why a number is out of its bounds, or None."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         yield at, f"is {shown(value)}; it must be a number", None
     else:
@@ -142,7 +142,7 @@ def _check_settings(value: object, name: str, at: Path, engine: Engine) -> Itera
 
 
 def _refusal(value: object, union: Sequence[ast.expr], at: Path) -> Misfit:
-    """What a value that fits no part of a union should have been."""
+    """The values that a union accepts, for one that it does not accept."""
     choices = [choice for part in union for choice in _choices(part)]
     words = list(dict.fromkeys(word for part in union if (word := _word(part, bool(choices)))))
     if choices and isinstance(value, str):

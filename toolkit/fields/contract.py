@@ -24,7 +24,7 @@ else:
 
 
 class Image(Strict):
-    """What a request for images may ask for, and what it gets by default."""
+    """The bounds and defaults of image requests."""
 
     width: int = Field(ge=8, description="Pixels, if a request does not set it.")
     height: int = Field(ge=8, description="Pixels, if a request does not set it.")
@@ -37,7 +37,7 @@ class Image(Strict):
 
 
 class Contract(Strict):
-    """What the gateway needs to know about a user's own model."""
+    """The facts that the gateway needs about a user's own model."""
 
     kind: InterfaceName = Field(description="The kind of model that clients see.")
     capabilities: Many[Capability] | None = Field(

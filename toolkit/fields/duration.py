@@ -12,7 +12,7 @@ FOREVER = -1.0
 
 
 def parse_seconds(value: object) -> float:
-    """Seconds, or FOREVER for a negative number. Raises ValueError."""
+    """Seconds, or FOREVER for a negative number. Raises ValueError if it is not a duration."""
     if isinstance(value, str) and len(value) <= 64 and _WHOLE.fullmatch(value):
         parts = re.findall(_PART, value)
         return float(sum(float(number) * _UNITS[unit] for number, unit in parts))

@@ -49,7 +49,7 @@ _SOURCE = (
 
 
 class BaseEntry(Strict):
-    """What every kind of model has."""
+    """The fields of every kind of model."""
 
     kind: str
 
@@ -82,7 +82,7 @@ class BaseEntry(Strict):
 
 
 class SourcedEntry(BaseEntry):
-    """What every kind that is made from weights or code has."""
+    """The fields of every kind that is made from weights or code."""
 
     source: SourceText = Field(description=_SOURCE)
     revision: str | None = Field(
@@ -114,7 +114,7 @@ class SourcedEntry(BaseEntry):
 
 
 class QueuedFields(Strict):
-    """What kinds have whose main step Triton batches."""
+    """The fields of kinds whose main step Triton batches."""
 
     batching: Batching | None = Field(
         default=None, description="Triton's dynamic batching of the main step."
@@ -130,7 +130,7 @@ class QueuedFields(Strict):
 
 
 class DeclaredFields(Strict):
-    """What a user's own model declares of itself."""
+    """The fields with which a user's own model declares its interface."""
 
     inputs: dict[str, Input] = Field(min_length=1, description="Input tensors by name.")
     outputs: dict[str, Output] = Field(min_length=1, description="Output tensors by name.")

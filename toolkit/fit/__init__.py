@@ -4,7 +4,8 @@ Reads configs and headers of weights, never the weights themselves; starts nothi
 """
 
 from toolkit.fit.devices import Device, devices_of, parse_gpus, parse_size
-from toolkit.fit.models import Fit, Question, fit_models
+from toolkit.fit.models import fit_models
+from toolkit.fit.result import Fit, Question
 
 __all__ = [
     "Device",

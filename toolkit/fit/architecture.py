@@ -118,7 +118,7 @@ def _kv_heads(config: Config, heads: int) -> int:
 
 
 def _tied(config: Config) -> bool:
-    """What transformers assumes where a config does not say it."""
+    """The default of transformers for configs that do not say it."""
     return str(config.get("model_type", "")).startswith(("gpt2", "gemma", "opt", "bloom"))
 
 

@@ -50,7 +50,8 @@ class Checkpoint:
 def read_checkpoint(
     source: Source, folder: Path, progress: Progress, *, offline: bool = False
 ) -> Checkpoint:
-    """`folder` is where relative paths start. Raises SourceError, MissingExtra."""
+    """Reads the sizes of a model; `folder` is where relative paths start. Raises SourceError if the
+    source cannot be read, and MissingExtra without the library for its scheme."""
     inner = source.file if isinstance(source, GgufSource) else source
     # one file of a repository (GGUF) has no separate description and is fetched
     if isinstance(inner, HubSource) and inner.file is None:
@@ -67,7 +68,8 @@ def read_checkpoint(
 
 
 def read_folder(path: Path) -> Checkpoint:
-    """A directory of one model, or of a pipeline with a folder per part. Raises SourceError."""
+    """A directory of one model, or of a pipeline with a folder per part. Raises SourceError if it
+    has no config, or a file cannot be read."""
     pipeline = (path / "model_index.json").exists()
     parts = [each for each in sorted(path.iterdir()) if each.is_dir()] if pipeline else [path]
     tensors = {"" if part == path else part.name: _folder_tensors(part) for part in parts}

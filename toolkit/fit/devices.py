@@ -61,7 +61,8 @@ def devices_of(gpus: list[Gpu]) -> list[Device]:
 
 
 def parse_gpus(text: str) -> list[Device]:
-    """Reads `NAME[:COUNT]` or `SIZE[:COUNT]`, several with commas. Raises UsageError.
+    """Reads `NAME[:COUNT]` or `SIZE[:COUNT]`, several separated by commas. Raises UsageError for
+    any other text.
 
     `0` and `none` describe a machine without GPUs.
     """

@@ -81,7 +81,8 @@ def engine_of(
 def _arguments(
     name: str, entry: LlmEntry, architecture: Architecture, target: Target
 ) -> dict[str, Any]:
-    """What a build writes into `<name>.engine`: the defaults of the target, and the entry's own."""
+    """The arguments that a build writes into `<name>.engine`: the target's defaults and the entry's
+    own."""
     facts = LlmFacts(
         context_length=architecture.context_length,
         chat=True,

@@ -3,102 +3,18 @@
 For each model it reports memory and placement; if it does not fit, changes that would help.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from functools import partial
-from typing import Any
-
-from toolkit import kinds
 from toolkit.errors import SourceError, ToolkitError
-from toolkit.fields.entry import BaseEntry, SourcedEntry
 from toolkit.finding import Finding, Place, Severity
 from toolkit.fit.advice import advise, more_devices
-from toolkit.fit.architecture import read_architecture
 from toolkit.fit.cache import sequences_in
-from toolkit.fit.checkpoint import Checkpoint, read_checkpoint
-from toolkit.fit.devices import Device
-from toolkit.fit.engine import ENGINE_FIELD, SEQUENCES, engine_of
-from toolkit.fit.estimate import (
-    GPU_HOST_BYTES,
-    QUEUE_SHM_BYTES,
-    STUB_BYTES,
-    STUB_SHM_BYTES,
-    TRITON_BYTES,
-    LlmNeed,
-    StepsNeed,
-    diffusion_need,
-    encoder_need,
-    llm_weights,
-)
-from toolkit.fit.placement import Demand, Placement, Room, place, place_one
-from toolkit.kinds.encoding import TOKENIZE_INSTANCES
-from toolkit.kinds.llm.fields import LlmEntry
-from toolkit.kinds.llm.served import PROMPT_INSTANCES
+from toolkit.fit.engine import ENGINE_FIELD
+from toolkit.fit.estimate import GPU_HOST_BYTES, QUEUE_SHM_BYTES
+from toolkit.fit.measure import measure
+from toolkit.fit.placement import Demand, Room, place, place_one
+from toolkit.fit.result import EngineFit, Fit, ModelFit, Question
 from toolkit.progress import Progress, silent
-from toolkit.spec import Spec
-from toolkit.targets import Target
 
 SHARED_MEMORY = "/dev/shm"  # noqa: S108
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """The input: models and a machine. `host_bytes` is the memory that may be used;
-    `sequences` of full context run at once in each language model, None for the engine's own."""
-
-    spec: Spec
-    target: Target
-    devices: Sequence[Device]
-    host_bytes: int
-    cores: int
-    avx512: bool
-    shm_bytes: int
-    sequences: int | None = None
-    offline: bool = False
-
-
-@dataclass(slots=True)
-class ModelFit:
-    """One model. Bytes: on the host in all, and on each device of its placement."""
-
-    name: str
-    kind: str
-    host_bytes: int
-    shm_bytes: int
-    threads: int
-    demand: Demand | None = None
-    need: LlmNeed | StepsNeed | None = None
-    placement: Placement | None = None
-    cache_bytes: int = 0
-    sequences: float = 0.0
-    findings: list[Finding] = field(default_factory=list)
-    advice: list[str] = field(default_factory=list)
-
-
-@dataclass(slots=True)
-class Fit:
-    """The estimate. `findings` are about the machine as a whole; a warning does not prevent it."""
-
-    question: Question
-    models: list[ModelFit]
-    findings: list[Finding] = field(default_factory=list)
-
-    @property
-    def fits(self) -> bool:
-        all_findings = [*self.findings, *(each for model in self.models for each in model.findings)]
-        return not any(each.severity is Severity.ERROR for each in all_findings)
-
-    @property
-    def host_bytes(self) -> int:
-        return TRITON_BYTES + sum(model.host_bytes for model in self.models)
-
-    @property
-    def shm_bytes(self) -> int:
-        return sum(model.shm_bytes for model in self.models)
-
-    @property
-    def threads(self) -> int:
-        return sum(model.threads for model in self.models)
 
 
 def fit_models(question: Question, progress: Progress = silent) -> Fit:
@@ -106,7 +22,7 @@ def fit_models(question: Question, progress: Progress = silent) -> Fit:
     models, failures = [], []
     for name, entry in question.spec.for_target(question.target).items():
         try:
-            models.append(_measure(name, entry, question, progress))
+            models.append(measure(name, entry, question, progress))
         except ToolkitError as error:
             # collected: one answer names every model that cannot be read
             failures.append((f"{name}: {error.message}", error.hint))
@@ -124,116 +40,32 @@ def fit_models(question: Question, progress: Progress = silent) -> Fit:
     return fit
 
 
-def _measure(name: str, entry: BaseEntry, question: Question, progress: Progress) -> ModelFit:
-    estimate = kinds.of(entry).estimate
-    if not estimate:  # its steps are models of the file themselves
-        return ModelFit(name, entry.kind, host_bytes=0, shm_bytes=0, threads=0)
-    assert isinstance(entry, SourcedEntry)
-    if estimate == "process":  # only its author knows what else it takes
-        count = sum(group.count for group in entry.instances or ()) or 1
-        return ModelFit(
-            name,
-            entry.kind,
-            host_bytes=count * STUB_BYTES["prompt"],
-            shm_bytes=count * STUB_SHM_BYTES,
-            threads=count,
-        )
-    checkpoint = read_checkpoint(
-        entry.origin, question.spec.folder, progress, offline=question.offline
-    )
-    return _MEASURES[estimate](name, entry, checkpoint, question)
-
-
-def _measure_steps(
-    need_of: Callable[[Any, Checkpoint], StepsNeed],
-    name: str,
-    entry: BaseEntry,
-    checkpoint: Checkpoint,
-    question: Question,
-) -> ModelFit:
-    need = need_of(entry, checkpoint)
-    return ModelFit(
-        name=name,
-        kind=entry.kind,
-        host_bytes=need.total,
-        shm_bytes=need.instances * STUB_SHM_BYTES,
-        # onnxruntime takes all cores, unless a step says otherwise
-        threads=1 if question.target.gpu else question.cores,
-        need=need,
-    )
-
-
-def _encoder(entry: Any, checkpoint: Checkpoint) -> StepsNeed:
-    longest = int(checkpoint.config.get("max_position_embeddings", 512))
-    return encoder_need(
-        checkpoint, entry.context_length or longest, entry.token_budget, TOKENIZE_INSTANCES
-    )
-
-
-def _pipeline(entry: Any, checkpoint: Checkpoint) -> StepsNeed:
-    vae, unet = checkpoint.configs.get("vae", {}), checkpoint.configs.get("unet", {})
-    scale = 2 ** (len(vae.get("block_out_channels") or [1, 1, 1, 1]) - 1)
-    trained = int(unet.get("sample_size") or 64) * scale
-    return diffusion_need(checkpoint, entry.max_size or trained, scale)
-
-
-def _measure_llm(
-    name: str, entry: LlmEntry, checkpoint: Checkpoint, question: Question
-) -> ModelFit:
-    architecture = read_architecture(checkpoint.config, name)
-    target = question.target
-    engine = engine_of(name, entry, architecture, checkpoint.config, target, avx512=question.avx512)
-    weights = llm_weights(architecture, engine, checkpoint.tensors)
-    sequences = question.sequences or engine.sequences or SEQUENCES
-    demand = Demand(name, architecture, engine, weights, sequences)
-    prompts = PROMPT_INSTANCES * STUB_BYTES["prompt"]
-    return ModelFit(
-        name=name,
-        kind=entry.kind,
-        host_bytes=prompts,
-        shm_bytes=(PROMPT_INSTANCES + 1) * STUB_SHM_BYTES,
-        # as python_backends/vllm_engine/machine.py sets OMP_NUM_THREADS
-        threads=1 if target.gpu else max(1, question.cores - 1),
-        demand=demand,
-        need=demand.need(on_gpu=target.gpu),
-    )
-
-
-_MEASURES: dict[str, Callable[[str, Any, Checkpoint, Question], ModelFit]] = {
-    "engine": _measure_llm,
-    "encoder": partial(_measure_steps, _encoder),
-    "pipeline": partial(_measure_steps, _pipeline),
-}
-"""By the estimate that a kind names."""
-
-
 def _place_on_host(fit: Fit) -> None:
     """Embedded target: everything is in the host's memory; caches have the size they are given."""
-    for model in fit.models:
-        if (demand := model.demand) is None or not isinstance(model.need, LlmNeed):
-            continue
-        need = model.need
-        model.cache_bytes = demand.engine.cache_bytes or need.cache
-        model.sequences = sequences_in(
-            demand.architecture, need.shape, demand.engine.context_length, model.cache_bytes
+    engines = [(model, model.engine) for model in fit.models if model.engine is not None]
+    for model, engine in engines:
+        demand, need = engine.demand, engine.need
+        engine.cache_bytes = demand.engine.cache_bytes or need.cache
+        engine.sequences = sequences_in(
+            demand.architecture, need.shape, demand.engine.context_length, engine.cache_bytes
         )
-        model.host_bytes += need.fixed + model.cache_bytes
+        model.host_bytes += need.fixed + engine.cache_bytes
         model.shm_bytes += QUEUE_SHM_BYTES
-        if model.sequences < demand.sequences:
+        if engine.sequences < demand.sequences:
             text = (
-                f"the KV cache of {_gib(model.cache_bytes)} holds {model.sequences:.1f} requests "
+                f"the KV cache of {_gib(engine.cache_bytes)} holds {engine.sequences:.1f} requests "
                 f"of {demand.engine.context_length} tokens, not {demand.sequences}"
             )
             model.findings.append(_error("kv-cache", text))
-    # a second loop: advice needs what all models together take
-    for model in fit.models:
-        if model.demand is not None and isinstance(model.need, LlmNeed):
-            _advise_on_host(fit, model, model.demand, model.need)
+    # a second loop: advice needs the memory of all models together
+    for model, engine in engines:
+        _advise_on_host(fit, model, engine)
 
 
-def _advise_on_host(fit: Fit, model: ModelFit, demand: Demand, need: LlmNeed) -> None:
-    """What would do while all other models stay as they are."""
-    room = fit.question.host_bytes - fit.host_bytes + need.fixed + model.cache_bytes
+def _advise_on_host(fit: Fit, model: ModelFit, engine: EngineFit) -> None:
+    """Settings of this model that fit while all other models stay as they are."""
+    demand, need = engine.demand, engine.need
+    room = fit.question.host_bytes - fit.host_bytes + need.fixed + engine.cache_bytes
     if need.total > room:
         model.advice += advise(
             demand, lambda each: each.need(on_gpu=False).total <= room, small_cache=False
@@ -247,23 +79,21 @@ def _advise_on_host(fit: Fit, model: ModelFit, demand: Demand, need: LlmNeed) ->
 
 
 def _place_on_gpus(fit: Fit) -> None:
-    models = {model.name: model for model in fit.models if model.demand is not None}
-    if models and not fit.question.devices:
+    engines = {model.name: (model, model.engine) for model in fit.models if model.engine}
+    if engines and not fit.question.devices:
         fix = "describe a GPU with --gpus h100:1, or use --target embedded"
-        fit.findings.append(_error("gpu", f"there is no GPU for {', '.join(models)}", fix))
+        fit.findings.append(_error("gpu", f"there is no GPU for {', '.join(engines)}", fix))
         return
     room = Room.of(fit.question.devices)
-    demand = [model.demand for model in models.values() if model.demand is not None]
-    for name, placement in place(demand, room).items():
-        model, asked = models[name], models[name].demand
-        assert asked is not None
-        model.placement = placement
+    for name, placement in place([one.demand for _, one in engines.values()], room).items():
+        model, engine = engines[name]
+        engine.placement = placement
         if placement is None:
-            _refuse(model, asked, room)
+            _refuse(model, engine.demand, room)
             continue
         ranks = len(placement.devices)
-        model.need, model.cache_bytes = placement.need, placement.cache_bytes
-        model.sequences = placement.sequences
+        engine.need, engine.cache_bytes = placement.need, placement.cache_bytes
+        engine.sequences = placement.sequences
         model.host_bytes += ranks * GPU_HOST_BYTES
         # with one GPU the worker runs in the engine's own process
         model.shm_bytes += QUEUE_SHM_BYTES if ranks > 1 else 0

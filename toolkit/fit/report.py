@@ -3,8 +3,7 @@
 from dataclasses import asdict
 
 from toolkit.finding import Finding
-from toolkit.fit.estimate import LlmNeed
-from toolkit.fit.models import Fit, ModelFit
+from toolkit.fit.result import EngineFit, Fit, ModelFit
 
 
 def as_json(fit: Fit) -> dict[str, object]:
@@ -46,26 +45,22 @@ def _model(model: ModelFit) -> dict[str, object]:
         "threads": model.threads,
     }
     if model.need is not None:
-        result["weights_bytes"] = (
-            # of the whole model; `need` is one device's share
-            model.demand.weights if model.demand is not None else model.need.weights
-        )
+        result["weights_bytes"] = model.weights_bytes
         result["activation_bytes"] = model.need.activations
         result["process_bytes"] = model.need.processes
-    if model.demand is not None and isinstance(model.need, LlmNeed):
-        result |= _llm(model, model.need)
+    if model.engine is not None:
+        result |= _engine(model.engine)
     return result | {
         "findings": [_finding(each) for each in model.findings],
         "advice": model.advice,
     }
 
 
-def _llm(model: ModelFit, need: LlmNeed) -> dict[str, object]:
-    demand, placement = model.demand, model.placement
-    assert demand is not None
+def _engine(engine: EngineFit) -> dict[str, object]:
+    demand, need, placement = engine.demand, engine.need, engine.placement
     context = demand.engine.context_length
     # JSON does not have infinity
-    held = model.sequences if model.sequences != float("inf") else None
+    held = engine.sequences if engine.sequences != float("inf") else None
     result: dict[str, object] = {
         "parameters": demand.architecture.parameters,
         "attention": demand.architecture.attention,
@@ -76,7 +71,7 @@ def _llm(model: ModelFit, need: LlmNeed) -> dict[str, object]:
             "bytes_per_token": need.token,
             "bytes_per_request": need.sequence,
             "wanted_bytes": need.cache,
-            "bytes": model.cache_bytes,
+            "bytes": engine.cache_bytes,
             "tokens": int(held * context) if held is not None else None,
             "requests": held,
         },

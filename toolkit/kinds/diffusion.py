@@ -171,7 +171,7 @@ KIND = _Diffusion()
 
 
 def _limits(entry: DiffusionEntry, facts: DiffusionFacts) -> dict[str, int | float]:
-    """What a request may ask for, in pixels, steps and images, and what it gets by default."""
+    """The bounds and defaults of a request, in pixels, steps and images."""
     return {
         "width": facts.size,
         "height": facts.size,

@@ -69,7 +69,7 @@ class EncodingEntry(SourcedEntry, QueuedFields):
 
 
 def encoding_findings(entry: EncodingEntry, around: Surroundings) -> Iterator[FieldFinding]:
-    """What is wrong with the entry as a whole."""
+    """The findings about the entry as a whole."""
     yield from sourced_findings(entry, entry.parts.items(), around)
     yield from warmup_findings(entry)
     yield from version_findings(entry, only_first=True)

@@ -84,7 +84,7 @@ class _Python(Kind[PythonEntry, UserFacts]):
         return entry.decoupled
 
     def files(self, entry: PythonEntry) -> dict[str, str]:
-        """The requirements of an environment of its own."""
+        """The requirements of the model's environment."""
         if not isinstance(entry.packages, tuple):
             return {}
         # `toolkit serve` reads it: on the serving machine there may be no models.yaml

@@ -52,7 +52,8 @@ def is_graph(path: Path) -> bool:
 def quantize_graph(
     path: Path, options: GraphOptions, place: Path, progress: Progress
 ) -> dict[str, Any]:
-    """Fills the empty folder `place` and returns the report. Raises QuantizeError."""
+    """Fills the empty folder `place` and returns the report. Raises QuantizeError if the model is
+    of a kind without graphs, or the options do not suit it."""
     root = _root(path)
     kind: Kind[Any, Any] = EMBEDDING
     if root is None:
@@ -168,7 +169,7 @@ def _candidates(path: Path) -> list[Path]:
 
 
 def _claimed_length(place: Path) -> int | None:
-    """What facts or else the tokenizer say about the longest text, in tokens."""
+    """The longest text, in tokens, that the facts or else the tokenizer state."""
     if (place / FILE).exists():
         facts = read_facts(place)
         return facts.context_length if isinstance(facts, EmbeddingFacts) else None

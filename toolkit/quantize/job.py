@@ -98,7 +98,8 @@ class Job:
 
 
 def prepare(fetched: Fetched, options: Options, judging: Judging) -> Job:
-    """Fills in the defaults. Raises QuantizeError, ConvertError if the options do not fit."""
+    """Fills in the defaults. Raises QuantizeError or ConvertError if the options do not suit the
+    model."""
     method = find_method(options.method)
     _check_options(method, options)
     checkpoint = read_checkpoint(fetched.path)
@@ -173,7 +174,8 @@ def _has_gpu() -> bool:
 
 
 def libraries() -> dict[str, str]:
-    """The versions of the libraries that affect a result. Raises MissingExtra."""
+    """The versions of the libraries that affect a result. Raises MissingExtra if one is not
+    installed."""
     try:
         return {name: version(name) for name in _LIBRARIES}
     except PackageNotFoundError as error:

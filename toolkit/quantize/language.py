@@ -45,7 +45,8 @@ def quantize_language(
 ) -> dict[str, Any]:
     """Fills the empty folder `place` and returns its report, whose `failures` may not be empty.
 
-    Raises QuantizeError, ConvertError, MissingExtra for what does not fit together.
+    Raises QuantizeError or ConvertError if the options do not suit the model, and MissingExtra
+    without the libraries of the extra `weights`.
     """
     job = prepare(fetched, options, judging)
     stage = ensure(
@@ -216,7 +217,7 @@ def _sizes(before: int, after: int) -> dict[str, float]:
 
 
 def _notes(report: dict[str, Any]) -> list[str]:
-    """What a reader should know before believing the numbers."""
+    """Remarks that a reader needs to interpret the numbers."""
     notes = ["Layer errors add up along the model; they compare hidden states on the same text."]
     engine = report.get("engine")
     if engine is None:

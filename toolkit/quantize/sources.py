@@ -29,7 +29,8 @@ _FILES = (
 
 
 def find_source(text: str, progress: Progress) -> Fetched:
-    """A path, or any source that models.yaml takes. Raises SourceError, UsageError."""
+    """Fetches a path, or any source that models.yaml accepts. Raises SourceError if it cannot be
+    fetched, and UsageError if the text is not a source."""
     source = parse(text)
     if isinstance(source, PathSource) and Path(source.path).is_dir():
         _check_folder(Path(source.path))

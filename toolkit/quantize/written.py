@@ -48,7 +48,8 @@ class _Files:
 
 
 def check_written(source: Path, written: Path, smooths: bool) -> list[str]:
-    """The names of the quantized layers in the written files. Raises QuantizeError."""
+    """The names of the quantized layers in the written files. Raises QuantizeError if a tensor is
+    missing or was changed."""
     before, after = (_Files(folder, read_tensors(folder)) for folder in (source, written))
     served = _served_type(source)
     plain = {name for name in after.tensors if name.rpartition(".")[2] not in _PARTS}

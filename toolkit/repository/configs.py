@@ -39,7 +39,8 @@ def make_models(
 def model_configs(
     name: str, entry: BaseEntry, facts: Facts, digest: str, target: Target
 ) -> list[ModelConfig]:
-    """The configs of the model `name` and of its steps. Raises ConvertError."""
+    """The configs of the model `name` and of its steps. Raises ConvertError if the weights do not
+    suit the entry."""
     models = make_models(name, entry, (facts, digest), target)
     return [model_config(model, target) for model in models]
 

@@ -36,7 +36,7 @@ def parse(text: str, file: str = "config.pbtxt") -> ModelConfig:
 
 
 def read(path: Path) -> ModelConfig:
-    """Parses a file. Raises RepositoryError."""
+    """Parses a file. Raises RepositoryError if it is not a valid config."""
     return parse(path.read_text(encoding="utf-8"), str(path))
 
 

@@ -106,7 +106,8 @@ def _texts(response: service_pb2.ModelInferResponse) -> Iterator[str]:
 
 
 def request_for(model: ServedModel) -> service_pb2.ModelInferRequest:
-    """A small request that goes through all steps of the model. Raises ServeError."""
+    """A small request that goes through all steps of the model. Raises ServeError if no request can
+    be made for its inputs."""
     if interface := INTERFACES.get(model.kind):
         batched = model.config.max_batch_size > 0
         values = {name: (kind, [value]) for name, (kind, value) in interface.request.items()}

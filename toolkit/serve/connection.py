@@ -36,7 +36,8 @@ class Key:
 
     @classmethod
     def read(cls, path: Path) -> "Key":
-        """The key in a file that no other user can read. Raises ServeError."""
+        """The key in a file that no other user can read. Raises ServeError if the file cannot be
+        read, others can read it, or the key is too short."""
         try:
             mode, text = path.stat().st_mode, path.read_text().strip()
         except (OSError, UnicodeDecodeError) as error:
@@ -56,7 +57,7 @@ class Key:
 
     @classmethod
     def parse(cls, text: str) -> "Key":
-        """`NAME=VALUE`, or `@FILE` that holds it. Raises ServeError."""
+        """Parses `NAME=VALUE`, or `@FILE` that contains it. Raises ServeError for another text."""
         if text.startswith("@"):
             return cls.read(Path(text[1:]))
         name, equals, value = text.partition("=")

@@ -80,7 +80,7 @@ class Control:
     now: Callable[[], float] = field(default=time.monotonic)
 
     def models(self) -> dict[str, ModelStatus]:
-        """Every model of the repository by name. Raises ServeError."""
+        """Every model of the repository by name. Raises ServeError if Triton does not answer."""
         versions = self._index()
         configs = {name: self._config(name, known) for name, known in versions.items()}
         # only loaded ensembles use a step; others would prevent its unload forever
@@ -213,7 +213,8 @@ class Control:
         return [each for each in unloaded if models[each].serving]
 
     def unload_steps(self, name: str) -> None:
-        """Unloads the loaded steps of a model that is not loaded itself. Raises ServeError."""
+        """Unloads the loaded steps of a model that is not loaded itself. Raises ServeError if
+        Triton refuses or does not answer."""
         models = self.models()
         for each in _to_unload(name, models, Steps.OWN):
             # an unload would make Triton forget why a model failed

@@ -43,7 +43,8 @@ class Front:
     _watch: Watch | None = field(default=None, init=False)
 
     def start(self) -> None:
-        """Starts it and returns when it answers. Raises ServeError."""
+        """Starts it and returns when it answers. Raises ServeError if it ends or does not answer in
+        time."""
         # one that a killed gateway left would refuse connections and could not be bound
         self.socket.unlink(missing_ok=True)
         self._child = Child(self.command)

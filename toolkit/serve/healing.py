@@ -139,7 +139,7 @@ class Healer:
     def _reload(self, model: str, hung: bool) -> None:
         """Starts new processes for the model; working ones finish their requests.
 
-        Raises ServeError, grpc.RpcError.
+        Raises ServeError if Triton cannot load it, and grpc.RpcError if it does not answer.
         """
         config = self.server.config(model)  # of the loaded model: with the chosen versions
         config.parameters[GENERATION].string_value = f"{time.time():.3f}"

@@ -56,7 +56,7 @@ class ServedModel:
 def public_models(repository: Path) -> list[ServedModel]:
     """All models that clients can ask for: those with a kind, and those that are not a step.
 
-    Raises RepositoryError.
+    Raises RepositoryError if there are none, or a config is not valid.
     """
     configs = [_read(path) for path in sorted(repository.glob("[!.]*/config.pbtxt"))]
     if not configs:
@@ -136,7 +136,7 @@ def check_code(repository: Path) -> str:
 def read_manifest(repository: Path) -> Mapping[str, Any]:
     """The build's manifest of the repository; empty if the toolkit did not build it.
 
-    Raises RepositoryError.
+    Raises RepositoryError if it cannot be read.
     """
     manifest = repository / "repository.json"
     if not manifest.exists():

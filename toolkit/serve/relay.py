@@ -132,7 +132,8 @@ async def _refuse(_: bytes, context: _Context) -> None:
 
 
 async def serve(addresses: list[str], triton: str, key: Key | None, drain_s: float) -> None:
-    """Forwards calls until a signal; running calls may then take `drain_s`. Raises ServeError."""
+    """Forwards calls until a signal; running calls may then take `drain_s`. Raises ServeError if an
+    address cannot be bound."""
     ended = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)

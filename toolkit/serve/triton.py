@@ -103,7 +103,8 @@ class TritonServer:
         return service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
 
     def start(self) -> None:
-        """Starts the server without models and waits until it answers. Raises ServeError."""
+        """Starts the server without models and waits until it answers. Raises ServeError if it ends
+        or does not answer in time."""
         # a killed server leaves it, and the next one could not bind
         (self.folder / "grpc.sock:1").unlink(missing_ok=True)
         self._child = Child(self._command())
@@ -224,7 +225,8 @@ class TritonServer:
         return self._child.exit_code if self._child else 0
 
     def serving(self) -> dict[str, ModelConfig]:
-        """The configs of all models that are loaded now. Raises grpc.RpcError."""
+        """The configs of all models that are loaded now. Raises grpc.RpcError if Triton does not
+        answer."""
         ready = self.ready_versions()
         # one config a second, not all of them: a reload does not show in the index
         known = iter(self._configs.items())
@@ -235,13 +237,15 @@ class TritonServer:
         return self._configs
 
     def ready_versions(self) -> dict[str, int]:
-        """How many versions of each model answer now. Raises grpc.RpcError."""
+        """How many versions of each model answer now. Raises grpc.RpcError if Triton does not
+        answer."""
         request = service_pb2.RepositoryIndexRequest(ready=True)
         index = self.api.RepositoryIndex(request, timeout=_CALL_TIMEOUT_S)
         return Counter(model.name for model in index.models if model.state == "READY")
 
     def config(self, model: str) -> ModelConfig:
-        """A loaded model's config. Raises grpc.RpcError."""
+        """A loaded model's config. Raises grpc.RpcError if it is not loaded or Triton does not
+        answer."""
         request = service_pb2.ModelConfigRequest(name=model)
         return self.api.ModelConfig(request, timeout=_CALL_TIMEOUT_S).config
 

@@ -51,7 +51,8 @@ def detect(source: Source, progress: Progress) -> Detected:
 
 
 def kind_of(name: str, files: Files) -> str:
-    """The kind that `files` are certainly of; `name` is for messages. Raises SourceError."""
+    """The kind that `files` are certainly of; `name` is for messages. Raises SourceError if it is
+    not certain or cannot be served."""
     found = classify(files)
     if found.kind and found.certain:
         return found.kind

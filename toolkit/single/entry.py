@@ -49,7 +49,8 @@ def plan(
 ) -> Single:
     """The entry for `source`; `text` is what the user typed, which becomes an alias.
 
-    Raises SourceError, MissingExtra.
+    Raises SourceError if the source cannot be served, and MissingExtra without the library for its
+    scheme.
     """
     model = detect(source, progress)
     name = _known_name(source) or name_of(str(model.source))

@@ -34,7 +34,8 @@ def names_source(text: str) -> bool:
 
 
 def read_source(text: str) -> Source:
-    """The source that a text names; paths become absolute. Raises SourceError."""
+    """The source that a text names; paths become absolute. Raises SourceError if it is neither a
+    file nor a known model."""
     if address := _ON_HUB.fullmatch(text):
         text = f"hf:{address[1]}"
     if text.startswith("hf:") and text.endswith(".gguf"):

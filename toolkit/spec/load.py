@@ -76,7 +76,8 @@ def _hint(path: Path, error: OSError) -> str:
 
 
 def parse(name: str, text: str, folder: Path, target: Target | None = None) -> Spec:
-    """Like `load`, for text; `folder` is where `path:` sources start. Raises SpecError."""
+    """Like `load`, for text; `folder` is where `path:` sources start. Raises SpecError with all
+    errors of the text."""
     read = document.read(name, text)
     found = _Reading(read, folder)
     found.findings += read.findings

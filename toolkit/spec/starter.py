@@ -35,7 +35,8 @@ class Choice:
 def starter(
     choices: Sequence[Choice], folder: Path, *, context_length: int, schema: str
 ) -> tuple[str, Spec]:
-    """The text of a models.yaml in `folder`, and what it says. Raises SpecError, ValueError."""
+    """The text of a models.yaml in `folder`, and its spec. Raises SpecError or ValueError if a
+    choice is not valid."""
     text = _HEAD.format(schema=schema)
     names: list[str] = []
     for choice in choices:

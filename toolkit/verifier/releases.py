@@ -50,7 +50,8 @@ class Server:
 
 
 def find_server(name: str, gpus: int | None = None) -> Server:
-    """Reads a name of `toolkit.targets.FORMS`. Raises RepositoryError."""
+    """The server that a name of `toolkit.targets.FORMS` stands for. Raises RepositoryError if the
+    name is not known."""
     name = NEWEST if name == "container" else name
     if row := TARGETS.get(name):
         return Server(name, row.release, row.backends, gpus if row.gpu else 0, row.vllm, row.engine)

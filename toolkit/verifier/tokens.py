@@ -39,7 +39,8 @@ class TextError(ValueError):
 
 
 def tokenize(text: str) -> Iterator[Token]:
-    """Yields the tokens, the last one of kind `end`. Raises TextError."""
+    """Yields the tokens, the last one of kind `end`. Raises TextError at the first character that
+    starts no token."""
     line, start = 1, 0
     for match in _TOKEN.finditer(text):
         kind, piece = str(match.lastgroup), match.group()

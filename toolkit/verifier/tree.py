@@ -45,7 +45,8 @@ class Entry:
 
 
 def parse(text: str) -> Entry:
-    """The whole text as the children of one nameless entry. Raises TextError."""
+    """The whole text as the children of one nameless entry. Raises TextError at the first syntax
+    error."""
     return _Parser(list(tokenize(text))).document()
 
 

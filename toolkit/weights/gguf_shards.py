@@ -1,6 +1,6 @@
-"""The names of a split GGUF file's parts: `NAME-00001-of-00003.gguf` and its fellows.
+"""The names of a split GGUF file's parts, such as `NAME-00001-of-00003.gguf`.
 
-Pure text; what is in the files is for `toolkit.convert.gguf_file` to say.
+It only handles names; `toolkit.convert.gguf_file` reads the files.
 """
 
 import re

@@ -92,7 +92,8 @@ def cached(source: HubSource) -> Path | None:
 
 
 def describe(source: HubSource, *, offline: bool = False) -> About:
-    """Asks the Hub for a few kilobytes, or looks into its cache. Raises SourceError."""
+    """Fetches a few kilobytes from the Hub, or reads them from its cache. Raises SourceError if
+    neither has them."""
     name, revision = source.repository, source.revision
     kept = try_to_load_from_cache(name, "config.json", revision=revision)
     try:
@@ -107,7 +108,8 @@ def describe(source: HubSource, *, offline: bool = False) -> About:
 
 
 def look(source: HubSource) -> Files:
-    """The names of all files, config.json and modules.json. Raises SourceError."""
+    """The names of all files, config.json and modules.json. Raises SourceError if the Hub does not
+    have the model or does not answer."""
     name, revision = source.repository, source.revision
     try:
         info = HfApi().model_info(name, revision=revision)
@@ -128,7 +130,8 @@ def look(source: HubSource) -> Files:
 
 
 def snapshot(source: HubSource, *, allow_pickle: bool = False) -> Snapshot:
-    """The files that a build wants, with their digests. Raises SourceError."""
+    """The files that a build needs, with their digests. Raises SourceError if the Hub does not have
+    the model, does not answer, or has only pickles."""
     try:
         # files_metadata: without it there are neither sizes nor digests
         info = HfApi().model_info(source.repository, revision=source.revision, files_metadata=True)

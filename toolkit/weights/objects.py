@@ -27,7 +27,8 @@ _LIBRARIES = {"s3": "s3fs", "gs": "gcsfs"}
 def download(source: ObjectSource, progress: Progress) -> tuple[Path, Path]:
     """Its place in the cache, and there the file, or the folder of all files below the prefix.
 
-    Raises SourceError, MissingExtra.
+    Raises SourceError if the store does not have it or does not answer, and MissingExtra without
+    the store's library.
     """
     store = _store(source)
     root = f"{source.bucket}/{source.key}"
@@ -49,7 +50,8 @@ def download(source: ObjectSource, progress: Progress) -> tuple[Path, Path]:
 
 
 def list_sizes(source: ObjectSource) -> list[int]:
-    """Bytes of each file that `download` would fetch. Raises SourceError, MissingExtra."""
+    """Bytes of each file that `download` would fetch. Raises SourceError if the store does not have
+    it or does not answer, and MissingExtra without the store's library."""
     listing = _list(_store(source), source, f"{source.bucket}/{source.key}")
     return [about[0] for _, _, about in listing]
 

@@ -15,7 +15,8 @@ from toolkit.wheels import wheel_bytes
 
 
 def download_bytes(source: Source, *, offline: bool = False) -> int | None:
-    """The bytes of `source`, or None if they are not known: offline, or nobody can say."""
+    """The bytes of `source`, or None if they are not known: offline, or the server does not report
+    them."""
     known = {each.source: each.size_bytes for each in catalogue().values()}
     if (size := known.get(str(source))) is not None or offline:
         return size

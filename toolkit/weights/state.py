@@ -143,9 +143,10 @@ def size_of(path: Path) -> int:
 
 
 def find_local(source: Source, folder: Path) -> Fetched | None:
-    """The source if it is on this disk, without asking anyone; None if it has to be fetched.
+    """The source if it is on this disk, without network access; None if it has to be fetched.
 
-    The digest of a local path is computed, which reads all of it. Raises SourceError.
+    The digest of a local path is computed, which reads all of it. Raises SourceError if that path
+    does not exist or cannot be read.
     """
     inner = source.file if isinstance(source, GgufSource) else source
     if isinstance(inner, PathSource):

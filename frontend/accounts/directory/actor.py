@@ -11,7 +11,8 @@ class Actor:
 
     `presented` is the key that the request came with, `key` its public id ("" of a session);
     `idempotency_key` the client's name for the request, "" without one; `body` what is compared
-    when that name is used again.
+    when that name is used again. `session` marks the session that the request came with, and
+    `browser` a browser in which this user has signed in; routes that read passwords fill both.
     """
 
     id: str
@@ -26,6 +27,13 @@ class Actor:
     idempotency_key: str = ""
     body: bytes = b""
     key: str = ""
+    session: str = ""
+    browser: str = ""
+
+    @property
+    def credential(self) -> str:
+        """The key or session that the request came with, as a text that is not a secret."""
+        return self.key or self.session or self.id
 
 
 OPERATOR = Actor("operator", "operator", frozenset(Permission))

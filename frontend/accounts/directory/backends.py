@@ -68,7 +68,7 @@ class Backends:
             return await store.BACKENDS.page(rows, Range(_MOST))
 
     async def get(self, backend_id: str) -> Backend:
-        """By id or name. Raises NotFound; Conflict for one of the settings."""
+        """By id or name. Raises NotFound if there is none, Conflict for one of the settings."""
         async with self.changes.database.connect() as rows:
             return await self._find(rows, backend_id)
 
@@ -99,9 +99,10 @@ class Backends:
     async def edit(
         self, actor: Actor, backend_id: str, values: dict[str, Any], revision: str | None = None
     ) -> Backend:
-        """`values`: the columns that change. `revision`: what the caller saw; None: whatever it is.
+        """Changes the columns in `values`. `revision` is the one that the caller saw; None: any.
 
-        Raises InvalidRequest that names the field, NotFound, Conflict for another revision.
+        Raises InvalidRequest that names the field, NotFound if the id does not exist, and Conflict
+        for another revision.
         """
         if "max_concurrent" in values:
             # asked before the transaction, which must not wait for a server
@@ -119,7 +120,8 @@ class Backends:
             return await self._find(change.connection, one.id)
 
     async def enable(self, actor: Actor, backend_id: str) -> Backend:
-        """Sends requests to it again, also after a drain. Raises NotFound, Conflict."""
+        """Sends requests to it again, also after a drain. Raises NotFound if it does
+        not exist, and Conflict if the settings define it."""
         values = {"enabled": True, "draining_at_us": None}
         return await self._edit(actor, "backends.enable", backend_id, lambda _, __: values)
 
@@ -147,7 +149,8 @@ class Backends:
     async def delete(self, actor: Actor, backend_id: str, wait_s: float) -> Backend:
         """Drains it, waits at most `wait_s` for its requests, and deletes it.
 
-        Raises NotFound; Conflict with the number of requests that still run: it stays drained.
+        Raises NotFound if the id does not exist, and Conflict with the number of requests that
+        still run: it stays drained.
         """
         once = replace(actor, idempotency_key="")  # of the deletion, which follows
         one = await self.drain(once, backend_id)

@@ -38,7 +38,8 @@ class NewCanary:
 
 @dataclass(frozen=True, slots=True)
 class Canaries:
-    """`find` finds a model by its own name. Raises GatewayError."""
+    """Canaries of models. `find` finds a model by its own name and raises GatewayError if there is
+    none."""
 
     changes: Changes
     find: Find
@@ -49,7 +50,7 @@ class Canaries:
             return await CANARIES.page(rows, range_)
 
     async def get(self, key: str) -> Canary:
-        """By id or by the shared name. Raises NotFound."""
+        """A canary, by its id or by the shared name. Raises NotFound if there is none."""
         async with self.changes.database.connect() as rows:
             return await self._find(rows, key)
 
@@ -90,8 +91,11 @@ class Canaries:
     async def edit(
         self, actor: Actor, key: str, values: dict[str, Any], revision: str | None = None
     ) -> Canary:
-        """`values`: what changes; new `targets` are in use again if they had failed. `revision`:
-        what the caller saw. Raises InvalidRequest, NotFound, Conflict for another revision."""
+        """Changes the columns in `values`; new `targets` are in use again if they had failed.
+
+        `revision` is the one that the caller saw. Raises InvalidRequest if a value is not valid,
+        NotFound if there is no such canary, and Conflict for another revision.
+        """
         known = await self.get(key)
         targets: Sequence[Target] | None = values.get("targets")
         await self._check(actor, known.name, targets if targets is not None else known.shares)
@@ -107,7 +111,8 @@ class Canaries:
             return await self._find(change.connection, one.id)
 
     async def promote(self, actor: Actor, key: str, model: str) -> Canary:
-        """Sends all requests to one of the targets. Raises InvalidRequest, NotFound."""
+        """Sends all requests to one of the targets. Raises InvalidRequest if `model` is not a
+        target, and NotFound if the canary does not exist."""
         known = await self.get(key)
         names = [one.model for one in known.shares]
         if model not in names:
@@ -128,7 +133,8 @@ class Canaries:
             return await self._find(change.connection, one.id)
 
     async def delete(self, actor: Actor, key: str) -> Canary:
-        """Ends a canary: its name refers to the model of that name again. Raises NotFound."""
+        """Ends a canary: its name refers to the model of that name again. Raises NotFound if there
+        is no canary with this id or name."""
         async with self.changes.begin(actor, "canaries.delete") as change:
             one = await self._find(change.connection, key)
             _require(actor, one.name)
@@ -138,7 +144,7 @@ class Canaries:
 
     async def withdraw(self, canary: Canary, model: str, reason: str) -> None:
         """A target failed and gets no more requests, unless the canary was changed meanwhile.
-        Raises StoreUnavailable."""
+        Raises StoreUnavailable while the database cannot be reached."""
         async with self.changes.begin(_GATEWAY, "canaries.withdraw") as change:
             one = await CANARIES.find(change.connection, canary.id)
             if one is None or one.updated_at_us != canary.updated_at_us:

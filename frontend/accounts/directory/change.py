@@ -62,7 +62,8 @@ class Changes:
     async def begin(self, actor: Actor, action: str) -> AsyncIterator[Change]:
         """A change that is committed at the end of the block.
 
-        Raises Conflict for an idempotency key of another request, StoreUnavailable.
+        Raises Conflict for an idempotency key of another request, and StoreUnavailable while the
+        database cannot be reached.
         """
         now_us = self.now_us()
         async with self.database.begin() as connection:

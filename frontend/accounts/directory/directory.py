@@ -13,6 +13,7 @@ from frontend.accounts.directory.quotas import QuotaRequests, Quotas
 from frontend.accounts.directory.requests import KeyRequests
 from frontend.accounts.directory.roles import Roles
 from frontend.accounts.directory.users import Users
+from frontend.accounts.guesses import Guesses
 from frontend.accounts.passwords import Passwords
 from frontend.accounts.seal import Seal
 from frontend.store.database import Database
@@ -48,13 +49,13 @@ class Directory:
 
         `keys` encrypt secrets: see `Seal`.
         """
-        changes, passwords = Changes(database), Passwords()
+        changes, passwords, guesses = Changes(database), Passwords(), Guesses()
         return cls(
             Organisations(changes),
             Groups(changes),
             Roles(changes),
-            Users(changes, passwords),
-            Factors(changes, passwords, Seal(database, keys)),
+            Users(changes, passwords, guesses),
+            Factors(changes, passwords, Seal(database, keys), guesses=guesses),
             Keys(changes),
             KeyRequests(changes),
             Events(changes),

@@ -1,9 +1,10 @@
-"""Sets up, checks and removes second factors of users, for sign-ins with a password.
+"""Sets up, checks and removes users' second factors, for sign-ins with a password.
 
-A code works once. Failures are counted for a user at an address and for the user, so that somebody
-who knows the password cannot try a million codes.
+A code works once. Failures are counted for a user at an address and for the user, so that an
+attacker who knows the password cannot try a million codes.
 """
 
+import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from frontend.accounts.attempts import Attempts
 from frontend.accounts.directory.actor import Actor
 from frontend.accounts.directory.change import Changes
 from frontend.accounts.directory.rules import find_user
+from frontend.accounts.guesses import Guesses
 from frontend.accounts.passwords import Passwords
 from frontend.accounts.seal import Seal
 from frontend.accounts.throttle import Throttle
@@ -29,6 +31,7 @@ from frontend.store.factors import (
 )
 from frontend.store.records import Rows
 from frontend.store.sessions import end_sessions
+from frontend.turns import Turns
 
 _PLACE = "Triton Toolkit"
 
@@ -55,6 +58,8 @@ class Factors:
     seal: Seal
     now_s: Callable[[], float] = time.time
     attempts: Attempts = field(default_factory=_attempts)
+    guesses: Guesses = field(default_factory=Guesses)
+    drawing: Turns = field(default_factory=lambda: Turns(1, max_waiting=32))
 
     async def state(self, user_id: str) -> tuple[bool, int]:
         """Whether an app is in use, and how many recovery codes are left."""
@@ -64,9 +69,11 @@ class Factors:
         return factor is not None and factor.confirmed_at_us is not None, left
 
     async def set_up(self, actor: Actor, password: str | None) -> Setup:
-        """A new secret for the actor, which works after `confirm`.
+        """A new secret for the actor, which works after `confirm`. `password` is None if it was
+        entered a moment ago.
 
-        `password` of None: it was entered a moment ago. Raises Conflict, Forbidden, RateLimited.
+        Raises Forbidden for a wrong password, RateLimited after several of them, and Conflict if a
+        second factor is already in use.
         """
         if password is not None:
             await self._check_password(actor, password)
@@ -79,7 +86,7 @@ class Factors:
                 raise Conflict("a second factor is already in use; remove it first")
             await drop_factor(change.connection, actor.id)
             await add_factor(change.connection, actor.id, sealed, change.now_us)
-        return _setup(secret, actor.name)
+        return await self._show(actor, secret)
 
     async def pending(self, actor: Actor) -> Setup:
         """The secret that is not confirmed yet; a new one if there is none."""
@@ -87,10 +94,16 @@ class Factors:
             factor = await find_factor(rows, actor.id)
         if factor is None or factor.confirmed_at_us is not None:
             return await self.set_up(actor, None)
-        return _setup(await self.seal.open(actor.id, factor.secret), actor.name)
+        return await self._show(actor, await self.seal.open(actor.id, factor.secret))
 
     async def confirm(self, actor: Actor, code: str) -> list[str]:
-        """Turns the app on, by its first code; the recovery codes. Raises InvalidRequest."""
+        """Turns the app on, by its first code, and returns the recovery codes.
+
+        Raises InvalidRequest for a wrong code, or if no setup was started, and RateLimited after
+        too many wrong codes.
+        """
+        # each wrong code is a transaction that writes
+        attempt = await self.attempts.admit(actor.address, f"setup {actor.id}")
         async with self.changes.begin(actor, "users.confirm_factor") as change:
             rows = change.connection
             factor = await find_factor(rows, actor.id)
@@ -107,10 +120,12 @@ class Factors:
             digests = [digest for one in codes if (digest := totp.digest_of_recovery(one))]
             await confirm_factor(rows, actor.id, change.now_us, digests)
             change.note("user", actor.id)
+        attempt.succeed()
         return codes
 
     async def check(self, actor: Actor, code: str, browser: str = "") -> None:
-        """Checks and consumes a code or a recovery code. Raises Forbidden, RateLimited."""
+        """Checks and consumes a code or a recovery code. Raises Forbidden for a wrong or used code,
+        and RateLimited after too many."""
         # by user, not by address alone: who knows the password can come from anywhere
         attempt = await self.attempts.admit(actor.address, actor.id, browser)
         async with self.changes.database.begin() as rows:
@@ -121,14 +136,16 @@ class Factors:
         attempt.succeed()
 
     async def remove(self, actor: Actor, code: str) -> None:
-        """Removes the actor's own app. Raises Forbidden, RateLimited."""
-        await self.check(actor, code)
+        """Removes the actor's own app. Raises Forbidden for a wrong or used code, and RateLimited
+        after too many."""
+        await self.check(actor, code, actor.browser)
         async with self.changes.begin(actor, "users.remove_factor") as change:
             await drop_factor(change.connection, actor.id)
             change.note("user", actor.id)
 
     async def reset(self, actor: Actor, user_id: str) -> None:
-        """Removes the app of a user who lost it, and ends all their sessions. Raises NotFound."""
+        """Removes the app of a user who lost it, and ends all their sessions. Raises NotFound if
+        the user does not exist."""
         async with self.changes.begin(actor, "users.reset_factor") as change:
             await find_user(change.connection, actor, user_id)
             await drop_factor(change.connection, user_id)
@@ -146,15 +163,18 @@ class Factors:
         return step is not None and await use_step(rows, user_id, step)
 
     async def _check_password(self, actor: Actor, password: str) -> None:
-        attempt = await self.attempts.admit(actor.address, f"password {actor.id}")
+        attempt = self.guesses.admit(actor)
         async with self.changes.database.connect() as rows:
             stored = await store.password_of(rows, actor.id)
         # who signs in with a provider has no password here
-        if stored is not None and not await self.passwords.verify(stored, password, actor.id):
+        caller = actor.browser or actor.credential
+        if stored is not None and not await self.passwords.verify(stored, password, caller):
             raise Forbidden("the current password is not correct", param="current_password")
         attempt.succeed()
 
-
-def _setup(secret: bytes, name: str) -> Setup:
-    address = totp.address_of(secret, name, _PLACE)
-    return Setup(totp.spell(secret), address, totp.draw(address))
+    async def _show(self, actor: Actor, secret: bytes) -> Setup:
+        address = totp.address_of(secret, actor.name, _PLACE)
+        # tens of milliseconds of Python: requests that draw must not delay all others
+        async with self.drawing.taken(actor.id):
+            image = await asyncio.to_thread(totp.draw, address)
+        return Setup(totp.spell(secret), address, image)

@@ -47,7 +47,11 @@ class Organisations:
     async def edit(
         self, actor: Actor, organisation_id: str, values: dict[str, Any]
     ) -> Organisation:
-        """`values`: `name`, `disabled`. Raises NotFound, Forbidden, Conflict."""
+        """Changes `name` or `disabled`, given in `values`.
+
+        Raises NotFound if the id does not exist, Forbidden if a member has more rights than the
+        actor, and Conflict if the name is in use or no administrator would be left.
+        """
         _check_names(values)
         async with self.changes.begin(actor, "organisations.edit") as change:
             await _organisation(change.connection, organisation_id)
@@ -94,8 +98,11 @@ class Groups:
         weight: int,
         **policies: Any,
     ) -> Group:
-        """In the organisation 'default' where none is named. `policies`: `audit`, `audit_strict`,
-        `audit_days`, `upstreams`. Raises InvalidRequest, Conflict."""
+        """Adds a group, to the organisation 'default' unless another one is named. `policies` may
+        set `audit`, `audit_strict`, `audit_days` and `upstreams`.
+
+        Raises InvalidRequest if a value is not valid, and Conflict if the name is in use.
+        """
         check_name(name)
         _check_strict(policies.get("audit"), policies.get("audit_strict"))
         _check_rules(policies)
@@ -112,10 +119,12 @@ class Groups:
             return await _group(change.connection, _id_of(change))
 
     async def edit(self, actor: Actor, group_id: str, values: dict[str, Any]) -> Group:
-        """`values`: `name`, `weight`, `disabled`, `audit`, `audit_strict`, `audit_days`,
-        `upstreams`.
+        """Changes what `values` has of `name`, `weight`, `disabled`, `audit`, `audit_strict`,
+        `audit_days` and `upstreams`.
 
-        Raises InvalidRequest, NotFound, Forbidden, Conflict.
+        Raises InvalidRequest if a value is not valid, NotFound if the id does not exist, Forbidden
+        if a member has more rights than the actor, and Conflict if the name is in use or no
+        administrator would be left.
         """
         _check_names(values)
         _check_rules(values)
@@ -184,7 +193,7 @@ async def _add_group(change: Change, name: str, organisation_id: str, weight: in
 
 
 def disabled(values: dict[str, Any], now_us: int) -> dict[str, Any]:
-    """The columns of an edit: `disabled` becomes the moment since which it is."""
+    """The columns of an edit: `disabled` becomes the time at which it was set."""
     row = {name: value for name, value in values.items() if name != "disabled"}
     if "disabled" in values:
         row["disabled_at_us"] = now_us if values["disabled"] else None

@@ -33,6 +33,8 @@ from frontend.store import accounts as store
 from frontend.store.records import Range, Rows
 
 MAX_KEYS = 100
+MAX_REPLACED = 8
+"""Texts of a key that were replaced and still work."""
 _SCOPE = ("models", "endpoints", "networks")
 
 
@@ -105,9 +107,11 @@ class Keys:
     async def edit(
         self, actor: Actor, key_id: str, values: dict[str, Any], owner: str | None = None
     ) -> Key:
-        """`values`: `name`, `models`, `endpoints`, `networks`, `expires_at_us`, `disabled`.
+        """Changes what `values` has of `name`, `models`, `endpoints`, `networks`, `expires_at_us`
+        and `disabled`.
 
-        Raises NotFound, Forbidden, InvalidRequest.
+        Raises NotFound if the key does not exist or belongs to somebody else, Forbidden if it would
+        allow more than the actor's own key, and InvalidRequest if a value is not valid.
         """
         async with self.changes.begin(actor, "keys.edit") as change:
             rows = change.connection
@@ -127,9 +131,10 @@ class Keys:
     async def rotate(
         self, actor: Actor, key_id: str, grace_s: int, owner: str | None = None
     ) -> MadeKey:
-        """Makes a new text for the same public id; the old one works for `grace_s` more seconds.
+        """Makes a new text for the same public id; older ones work for at most `grace_s` seconds.
 
-        Raises NotFound, Forbidden, Conflict.
+        Raises NotFound if the key does not exist, Forbidden if it allows more than the actor's own
+        key, and Conflict if it has expired or is disabled.
         """
         async with self.changes.begin(actor, "keys.rotate") as change:
             if change.kept is not None:
@@ -143,20 +148,24 @@ class Keys:
             check_covers(actor, scope_of(key), key.expires_at_us)
             if key_id != actor.key:
                 await check_quotas(rows, actor, change.now_us)
+            ends_us = change.now_us + grace_s * 1_000_000
+            earlier = await _still_working(change, key_id, ends_us)
             text, nonce = _new_text(actor, key_id)
             await store.KEYS.update(
                 rows,
                 key_id,
                 digest=digest_of(text.encode()),
                 previous_digest=await store.digest_of_key(rows, key_id),
-                previous_ends_at_us=change.now_us + grace_s * 1_000_000,
+                previous_ends_at_us=ends_us,
+                earlier_digests=earlier or None,
             )
             change.answer["nonce"] = nonce
             change.note("key", key_id, grace_s=grace_s)
             return MadeKey(await _key(rows, key_id), text)
 
     async def delete(self, actor: Actor, key_id: str, owner: str | None = None) -> None:
-        """Deletes a key; its usage is kept. Raises NotFound, Forbidden."""
+        """Deletes a key; its usage is kept. Raises NotFound if the key does not exist, and
+        Forbidden if its owner has more rights than the actor."""
         async with self.changes.begin(actor, "keys.delete") as change:
             key = await self._own(change, actor, key_id, owner)
             await store.KEYS.delete(change.connection, [key_id], change.now_us)
@@ -167,8 +176,9 @@ class Keys:
     ) -> list[Key]:
         """Copies the keys of a key file, all or none, and returns the new ones.
 
-        Their owners keep their ids. `roles`: the roles of the database by those of the file. A key
-        that was imported before stays as it is, also when it was revoked since. Raises Conflict.
+        Their owners keep their ids. `roles` maps the roles of the file to those of the database. A
+        key that was imported before stays as it is, also if it was revoked since. Raises Conflict
+        if a user with one of the names already exists.
         """
         added: list[str] = []
         async with self.changes.begin(actor, "keys.import") as change:
@@ -191,7 +201,8 @@ class Keys:
 
 
 def check_new(actor: Actor, new: NewKey, now_us: int) -> None:
-    """Raises InvalidRequest, and Forbidden for more than the actor's own key allows."""
+    """Raises InvalidRequest if a value is not valid, and Forbidden for more than the actor's own
+    key allows."""
     check_text("name", new.name, 64)
     if new.expires_at_us is not None and new.expires_at_us <= now_us:
         raise InvalidRequest("'expires_at' must be in the future", param="expires_at")
@@ -214,7 +225,8 @@ def check_covers(actor: Actor, scope: Scope, expires_at_us: int | None) -> None:
 async def add_key(
     change: Change, actor: Actor, user_id: str, new: NewKey, credential: Credential
 ) -> None:
-    """Adds the key and its budget. Raises InvalidRequest, and Conflict for too many keys."""
+    """Adds the key and its budget. Raises InvalidRequest if a value is not valid, and Conflict if
+    the user has too many keys."""
     if len(await store.KEYS.ids(change.connection, user_id=user_id)) >= MAX_KEYS:
         raise Conflict(
             f"the user already has {MAX_KEYS} keys, which is the maximum; delete one first"
@@ -251,6 +263,23 @@ def scope_of(key: Key) -> Scope:
     return make_scope(key.models, key.endpoints, key.networks)
 
 
+async def _still_working(change: Change, key_id: str, ends_us: int) -> list[tuple[str, int]]:
+    """The texts that were replaced before, none of them longer than until `ends_us`.
+
+    A second rotation must not end what the first one promised; a short grace period, for a text
+    that became known, ends all of them. Raises Conflict for too many.
+    """
+    found = await store.replaced_digests(change.connection, key_id, change.now_us)
+    kept = [(digest, min(until_us, ends_us)) for digest, until_us in found]
+    kept = [one for one in kept if one[1] > change.now_us]
+    if len(kept) >= MAX_REPLACED:
+        raise Conflict(
+            f"{MAX_REPLACED} replaced texts of this key still work, which is the maximum; rotate"
+            " with a 'grace_s' of 0 to end them, or wait"
+        )
+    return kept
+
+
 def _new_text(actor: Actor, public_id: str) -> tuple[str, str]:
     """A new key, and the nonce with which a repeated request makes it again."""
     if not (actor.idempotency_key and actor.presented):
@@ -261,7 +290,7 @@ def _new_text(actor: Actor, public_id: str) -> tuple[str, str]:
 
 
 async def _made_earlier(change: Change, actor: Actor) -> MadeKey:
-    """What the first request with this idempotency key got, if it is still the key."""
+    """The key that the first request with this idempotency key created, if it is unchanged."""
     assert change.kept is not None
     key = await _key(change.connection, change.kept["id"])
     text = derive_key(key.id, actor.presented, change.kept["nonce"].encode())

@@ -46,7 +46,8 @@ class Plans:
             return await _plan(rows, plan_id)
 
     async def create(self, actor: Actor, name: str, values: dict[str, Any]) -> StoredPlan:
-        """`values`: `credits_micro`, `shared`, `quotas`. Raises InvalidRequest, Conflict."""
+        """Adds a plan; `values` has `credits_micro`, `shared` and `quotas`. Raises InvalidRequest
+        if a value is not valid, and Conflict if the name is in use."""
         check_name(name)
         async with self.changes.begin(actor, "plans.create") as change:
             if change.kept is None:
@@ -61,7 +62,8 @@ class Plans:
             return await _plan(change.connection, plan_id)
 
     async def edit(self, actor: Actor, plan_id: str, values: dict[str, Any]) -> StoredPlan:
-        """Edits a plan; subscribers get its credits from the next period on. Raises NotFound."""
+        """Edits a plan; subscribers get its credits from the next period on. Raises NotFound if the
+        id does not exist, and InvalidRequest if a value is not valid."""
         async with self.changes.begin(actor, "plans.edit") as change:
             await _plan(change.connection, plan_id)
             _check(values, change.now_us)
@@ -95,7 +97,8 @@ class Subscriptions:
     async def subscribe(self, actor: Actor, kind: str, holder: str, plan_id: str) -> Subscription:
         """Gives a plan: an upgrade takes effect now, a downgrade from the next period on.
 
-        Raises InvalidRequest, Forbidden.
+        Raises InvalidRequest if the plan or the holder does not exist, or the plan is for another
+        kind of holder.
         """
         async with self.changes.begin(actor, "subscriptions.change") as change:
             await _check_holder(change.connection, kind, holder)
@@ -117,7 +120,8 @@ class Subscriptions:
             return exists(found, "subscription", holder)
 
     async def end(self, actor: Actor, subscription_id: str) -> None:
-        """Ends a subscription; its credits expire. Raises NotFound."""
+        """Ends a subscription; its credits expire. Raises NotFound if it does not exist or has
+        ended."""
         async with self.changes.begin(actor, "subscriptions.end") as change:
             found = await allowances.SUBSCRIPTIONS.find(
                 change.connection, subscription_id, locked=True, ended_at_us=None
@@ -135,7 +139,10 @@ class Subscriptions:
     async def grant(
         self, actor: Actor, kind: str, holder: str, amount: int, note: str
     ) -> dict[str, int]:
-        """Adds credits, or removes them (below 0); returns the balances. Raises InvalidRequest."""
+        """Adds credits, in millionths, or removes them (below 0); returns the balances. Raises
+        InvalidRequest if the holder does not exist, the amount is out of range, or the balance is
+        too small.
+        """
         check_text("note", note)
         if not 0 < abs(amount) <= MAX_AMOUNT:
             text = f"'credits' is {amount / 1e6:g}; it must be a millionth to {MAX_AMOUNT / 1e6:g}"
@@ -158,7 +165,8 @@ class Subscriptions:
             return await self._balances(change.connection, kind, holder)
 
     async def credits(self, kind: str, holder: str) -> dict[str, int]:
-        """The balances of a holder's accounts. Raises InvalidRequest."""
+        """The balances of a holder's accounts, in millionths of a credit. Raises InvalidRequest if
+        the holder does not exist."""
         async with self.changes.database.connect() as rows:
             await _check_holder(rows, kind, holder)
             return await self._balances(rows, kind, holder)
@@ -179,7 +187,8 @@ class Prices:
             return await allowances.PRICES.page(rows, range_, **filters)
 
     async def create(self, actor: Actor, model: str, values: dict[str, Any]) -> StoredPrice:
-        """Adds prices from `starts_at_us` or now on. Raises InvalidRequest, Conflict."""
+        """Adds prices from `starts_at_us` or now on. Raises InvalidRequest if `model` is not valid,
+        and Conflict if the model has prices from that moment on."""
         check_text("model", model)
         if not model:
             text = "'model' is empty; it must be a model's name, or '*' for all"
@@ -195,7 +204,7 @@ class Prices:
             return exists(found, "price", price_id)
 
     async def delete(self, actor: Actor, price_id: str) -> None:
-        """Deletes a price; earlier charges are kept. Raises NotFound."""
+        """Deletes a price; earlier charges are kept. Raises NotFound if the id does not exist."""
         async with self.changes.begin(actor, "prices.delete") as change:
             if await allowances.PRICES.find(change.connection, price_id) is None:
                 raise NotFound(f"there is no price '{price_id[:64]}'", code="price_not_found")

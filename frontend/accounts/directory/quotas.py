@@ -58,7 +58,8 @@ def check_quota(quota: NewQuota, now_us: int) -> None:
 
 
 async def add_quota(change: Change, quota: NewQuota, actor: Actor) -> str:
-    """Adds a quota within a change. Raises InvalidRequest, Conflict."""
+    """Adds a quota within a change. Raises InvalidRequest if a value is not valid, and Conflict if
+    another quota covers the same requests."""
     check_quota(quota, change.now_us)
     rows = change.connection
     subject = await _SUBJECTS[Scope(quota.scope_kind)].find(rows, quota.scope_id)
@@ -115,7 +116,8 @@ class Quotas:
             return await _quota(change.connection, quota_id)
 
     async def edit(self, actor: Actor, quota_id: str, values: dict[str, Any]) -> Quota:
-        """`values`: `amount`, `expires_at_us`. Raises NotFound, InvalidRequest."""
+        """Changes `amount` or `expires_at_us`, given in `values`. Raises NotFound if the id does
+        not exist, and InvalidRequest if a value is not valid."""
         async with self.changes.begin(actor, "quotas.edit") as change:
             rows = change.connection
             quota = replace(await _quota(rows, quota_id), **values)
@@ -134,7 +136,7 @@ class Quotas:
             return quota
 
     async def reset(self, actor: Actor, quota_id: str) -> Quota:
-        """Sets its usage to 0 in every process. Raises NotFound."""
+        """Sets its usage to 0 in every process. Raises NotFound if the id does not exist."""
         async with self.changes.begin(actor, "quotas.reset") as change:
             quota = await _quota(change.connection, quota_id)
             await allowances.forget_used(change.connection, quota)
@@ -160,7 +162,8 @@ class QuotaRequests:
     changes: Changes
 
     async def page(self, range_: Range, **filters: str) -> list[QuotaRequest]:
-        """One page. `filters`: `user_id`, `status`. Raises InvalidRequest."""
+        """One page, filtered by `user_id` and `status`. Raises InvalidRequest if the status is not
+        known."""
         check_choice("status", filters.get("status"), STATUSES)
         database, now_us = self.changes.database, self.changes.now_us()
         async with database.connect() as rows:
@@ -173,7 +176,8 @@ class QuotaRequests:
             return await allowances.QUOTA_REQUESTS.page(rows, range_, **filters)
 
     async def file(self, actor: Actor, quota: NewQuota, reason: str) -> QuotaRequest:
-        """A request for the user's own quota. Raises InvalidRequest, Conflict."""
+        """A request for a quota of the user who sends it. Raises InvalidRequest if a value is not
+        valid, and Conflict if too many of the user's requests are pending."""
         check_text("reason", reason, MAX_REASON)
         async with self.changes.begin(actor, "quota_requests.file") as change:
             if change.kept is None:
@@ -216,9 +220,11 @@ class QuotaRequests:
         amount: int | None = None,
         expires_at_us: int | None = AS_ASKED,
     ) -> QuotaRequest:
-        """Grants this amount, or the requested one. `expires_at_us`: None: without an end.
+        """Grants this amount, or the requested one. `expires_at_us` of None grants it without an
+        end.
 
-        Raises NotFound, Conflict, InvalidRequest.
+        Raises NotFound if the id does not exist, Conflict if the request has been decided or has
+        expired, and InvalidRequest if a value is not valid.
         """
         async with self.changes.begin(actor, "quota_requests.approve") as change:
             if change.kept is not None:

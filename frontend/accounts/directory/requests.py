@@ -61,7 +61,8 @@ class KeyRequests:
     async def submit(self, form: Form, address: str) -> tuple[KeyRequest, str]:
         """The request, and the key that works once it is approved.
 
-        Raises InvalidRequest, RateLimited, Overloaded.
+        Raises InvalidRequest if a field is not valid, RateLimited after too many requests from the
+        address, and Overloaded if too many requests wait for a decision.
         """
         check_name(form.name)
         check_email(form.email)
@@ -100,7 +101,7 @@ class KeyRequests:
             return await _request(rows, request_id), text
 
     async def status(self, request_id: str, presented: bytes) -> KeyRequest:
-        """The request, for its applicant, who presents the key. Raises NotFound otherwise."""
+        """The request, for the applicant with its key. Raises NotFound for any other key."""
         async with self.changes.database.connect() as rows:
             request = await _request(rows, request_id)
             digest = await store.digest_of_request(rows, request_id)
@@ -109,7 +110,7 @@ class KeyRequests:
         return request
 
     async def page(self, range_: Range, **filters: str) -> list[KeyRequest]:
-        """One page. `filters`: `status`. Raises InvalidRequest."""
+        """One page, filtered by `status`. Raises InvalidRequest if the status is not known."""
         check_choice("status", filters.get("status"), KEY_REQUEST_STATUSES)
         async with self.changes.database.connect() as rows:
             return await store.KEY_REQUESTS.page(rows, range_, **filters)
@@ -120,7 +121,12 @@ class KeyRequests:
             return await _request(rows, request_id)
 
     async def approve(self, actor: Actor, request_id: str, approval: Approval) -> KeyRequest:
-        """Makes the account and its key. Raises NotFound, Conflict, Forbidden, InvalidRequest."""
+        """Makes the account and its key.
+
+        Raises NotFound if the id does not exist, Conflict if the request has been decided or has
+        expired, Forbidden if the actor lacks rights that the account would have, and InvalidRequest
+        if a value is not valid.
+        """
         approval.user.check()
         check_new(actor, approval.key, self.changes.now_us())
         async with self.changes.begin(actor, "key_requests.approve") as change:
@@ -144,7 +150,10 @@ class KeyRequests:
             return await _request(rows, request_id)
 
     async def refuse(self, actor: Actor, request_id: str, note: str) -> KeyRequest:
-        """`note` is shown to the applicant. Raises NotFound, Conflict, InvalidRequest."""
+        """Refuses a request; `note` is shown to the applicant. Raises NotFound if the id does not
+        exist, Conflict if the request has been decided or has expired, and InvalidRequest if the
+        note is too long.
+        """
         check_text("note", note, MAX_REASON)
         async with self.changes.begin(actor, "key_requests.refuse") as change:
             rows = change.connection

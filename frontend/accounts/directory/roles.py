@@ -66,7 +66,10 @@ class Roles:
             return exists(await store.ROLES.find(change.connection, name), "role", name)
 
     async def edit(self, actor: Actor, name: str, values: dict[str, Any]) -> StoredRole:
-        """`values`: `weight`, `permissions`. Raises NotFound, Forbidden, InvalidRequest."""
+        """Changes `weight` or `permissions`, given in `values`. Raises NotFound if the role does
+        not exist, Forbidden for the actor's own role or permissions that the actor lacks, and
+        InvalidRequest for unknown permissions.
+        """
         async with self.changes.begin(actor, "roles.edit") as change:
             rows = change.connection
             role = exists(await store.ROLES.find(rows, name, locked=True), "role", name)

@@ -101,7 +101,8 @@ async def check_grants(
 
 
 async def find_user(connection: Rows, actor: Actor, user_id: str, param: str | None = None) -> User:
-    """A user that the actor may change. Raises NotFound, InvalidRequest, Forbidden."""
+    """A user that the actor may change. Raises NotFound, or InvalidRequest if a field `param` named
+    the user, if the id does not exist; Forbidden if the user has more rights than the actor."""
     user = exists(await store.USERS.find(connection, user_id, locked=True), "user", user_id, param)
     # an account never has more rights than the key that it is used with
     if user.id != actor.id:

@@ -16,12 +16,12 @@ from frontend.accounts.directory.rules import (
     find_user,
     keeping_an_admin,
 )
+from frontend.accounts.guesses import Guesses
 from frontend.accounts.passwords import Passwords, check_password, new_password
 from frontend.accounts.roles import DEFAULT_ROLE
-from frontend.accounts.throttle import Throttle
 from frontend.domain.accounts import User
 from frontend.domain.ids import new_id
-from frontend.errors import Conflict, Forbidden, InvalidRequest, RateLimited
+from frontend.errors import Conflict, Forbidden, InvalidRequest
 from frontend.store import accounts as store
 from frontend.store.records import Range, Rows
 from frontend.store.sessions import end_sessions
@@ -48,7 +48,7 @@ class Users:
 
     changes: Changes
     passwords: Passwords = field(default_factory=Passwords)
-    throttle: Throttle = field(default_factory=lambda: Throttle(5, 30.0))
+    guesses: Guesses = field(default_factory=Guesses)
 
     async def page(self, range_: Range, **filters: str) -> list[User]:
         """One page. `filters`: `group_id`, `role`, `name`, `email`."""
@@ -75,9 +75,12 @@ class Users:
             return await _user(change.connection, change.kept["id"])
 
     async def edit(self, actor: Actor, user_id: str, values: dict[str, Any]) -> User:
-        """`values`: `name`, `role`, `group_id`, `display_name`, `email`, `disabled`.
+        """Changes what `values` has of `name`, `role`, `group_id`, `display_name`, `email` and
+        `disabled`.
 
-        Raises NotFound, Forbidden, InvalidRequest, Conflict.
+        Raises NotFound if the user does not exist, Forbidden if the actor lacks rights of the user
+        or of the new role, InvalidRequest if a value is not valid, and Conflict if the email is in
+        use or no administrator would be left.
         """
         _check_values(values)
         async with self.changes.begin(actor, "users.edit") as change:
@@ -116,9 +119,10 @@ class Users:
             change.note("user", user_id, name=user.name, keys=len(keys))
 
     async def reset_password(self, actor: Actor, user_id: str, *, once: bool = False) -> str:
-        """A new random password. `once`: the user must choose another one at the first sign-in.
+        """A new random password. With `once` the user must choose another one at the first sign-in.
 
-        Raises NotFound, Forbidden.
+        Raises NotFound if the user does not exist, and Forbidden if the actor may not set this
+        user's password.
         """
         password = new_password()
         hashed = await self.passwords.hash(password, actor.id)
@@ -134,7 +138,8 @@ class Users:
     async def choose_password(self, actor: Actor, new: str) -> None:
         """Replaces a one-time password, for the user who got it.
 
-        Raises InvalidRequest, Forbidden, RateLimited, Overloaded.
+        Raises InvalidRequest if the new password is weak or is the one-time password, and
+        RateLimited or Overloaded if too many passwords wait to be hashed.
         """
         _check_password(new, actor.name)
         async with self.changes.database.connect() as rows:
@@ -148,26 +153,24 @@ class Users:
     async def change_password(self, actor: Actor, current: str, new: str) -> None:
         """Changes the actor's password.
 
-        Raises InvalidRequest, Forbidden, RateLimited, Overloaded.
+        Raises InvalidRequest if the new password is weak, Forbidden if the current one is wrong or
+        not set, and RateLimited or Overloaded after too many attempts.
         """
         _check_password(new, actor.name)
         # counted before the hash, or guesses at the same time would all be hashed
-        if (wait_s := self.throttle.fail([actor.id])) > 0:
-            raise RateLimited(
-                "too many wrong passwords; wait and try again", wait_us=int(wait_s * 1e6)
-            )
+        attempt = self.guesses.admit(actor)
         async with self.changes.database.connect() as rows:
             await _user(rows, actor.id)
             stored = await store.password_of(rows, actor.id)
         if stored is None:
             raise Forbidden("no password is set; an administrator can set the first one")
-        if not await self.passwords.verify(stored, current, actor.id):
+        if not await self.passwords.verify(stored, current, actor.browser or actor.credential):
             raise Forbidden("the current password is not correct", param="current_password")
-        self.throttle.forgive(actor.id)
+        attempt.succeed()
         await self._set(actor, "users.change_password", new)
 
     async def _set(self, actor: Actor, action: str, new: str) -> None:
-        hashed = await self.passwords.hash(new, actor.id)
+        hashed = await self.passwords.hash(new, actor.browser or actor.credential)
         async with self.changes.begin(actor, action) as change:
             row = {"password": hashed, "password_once": False}
             await store.USERS.update(change.connection, actor.id, **row)
@@ -177,9 +180,10 @@ class Users:
 
 
 async def add_user(change: Change, actor: Actor, new: NewUser, user_id: str | None = None) -> str:
-    """Adds an account and returns its id, a new one where none is given.
+    """Adds an account and returns its id, a new one if `user_id` is None.
 
-    Raises InvalidRequest, Forbidden, Conflict.
+    Raises InvalidRequest if a role or group does not exist, Forbidden if the role has permissions
+    that the actor lacks, and Conflict if the email is in use.
     """
     rows = change.connection
     await check_grants(rows, actor, new.role, "role")
@@ -205,7 +209,7 @@ async def add_user(change: Change, actor: Actor, new: NewUser, user_id: str | No
 
 
 async def _check_unique(rows: Rows, email: str | None, own: str | None = None) -> None:
-    """Raises Conflict for the address of somebody else, who may sign in with it."""
+    """Raises Conflict if another user has the email address, and may sign in with it."""
     if email and (found := await store.user_of_email(rows, email)) and found != own:
         raise Conflict(f"a user with the email '{email}' already exists", param="email")
 

@@ -74,7 +74,8 @@ class AdminRoutes:
 
 
 async def _refuse(request: Request, client: Client) -> bool:
-    """Answers callers who do not administer anything; whether this is one. Raises Forbidden."""
+    """Answers a caller without any permission to administer with a page; whether it did. Raises
+    Forbidden if the caller asked for JSON."""
     role = request.caller.role
     if role.permissions - _OWN:
         return False

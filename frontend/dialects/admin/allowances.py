@@ -171,12 +171,12 @@ def columns_of_price(body: PriceBody) -> dict[str, Any]:
 
 
 def quota_of(body: QuotaBody) -> NewQuota:
-    """What an administrator sets."""
+    """The quota that an administrator sets."""
     return _new_quota(body, body.scope_kind, body.scope_id)
 
 
 def requested_quota_of(body: QuotaRequestBody, user_id: str) -> NewQuota:
-    """What a user asks for."""
+    """The quota that a user requests."""
     return _new_quota(body, "user", user_id)
 
 

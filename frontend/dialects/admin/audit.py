@@ -17,7 +17,8 @@ _MOST_WORDS = 16
 
 
 def read_statuses(text: str) -> tuple[int, ...]:
-    """`429`, `4xx`, or several of them with commas. Raises InvalidRequest."""
+    """The statuses of `429`, `4xx`, or several of them separated by commas. Raises InvalidRequest
+    for any other text."""
     found: dict[int, None] = {}
     for part in text.split(","):
         if not _STATUS.fullmatch(part := part.strip().lower()):
@@ -34,7 +35,8 @@ def read_statuses(text: str) -> tuple[int, ...]:
 
 
 def read_words(text: str) -> tuple[str, ...]:
-    """The words to be found, in lower case; one may end with `*`. Raises InvalidRequest."""
+    """The words to search for, in lower case; one may end with `*`. Raises InvalidRequest for no
+    words or too many."""
     words = tuple(dict.fromkeys(_WORD.findall(text.lower())))
     if not words or len(words) > _MOST_WORDS:
         raise InvalidRequest(
@@ -44,7 +46,7 @@ def read_words(text: str) -> tuple[str, ...]:
 
 
 def read_cursor(text: str) -> int | None:
-    """The id that `next_after` had. Raises InvalidRequest."""
+    """The id that `next_after` had. Raises InvalidRequest for a text that is not such an id."""
     if not text:
         return None
     if not (text.isascii() and text.isdigit() and len(text) <= 19):
@@ -53,7 +55,7 @@ def read_cursor(text: str) -> int | None:
 
 
 def read_flag(name: str, given: Mapping[str, str]) -> bool:
-    """`true` or `false`. Raises InvalidRequest."""
+    """`true` or `false`; a missing parameter is false. Raises InvalidRequest for another value."""
     value = given.get(name, "false")
     if value not in ("true", "false"):
         raise InvalidRequest(f"'{name}' is '{value[:40]}'; it must be true or false", param=name)

@@ -157,7 +157,7 @@ class KeyBudget(Body, kw_only=True):
 
 
 class _Limited(Body, kw_only=True):
-    """What a key is limited to."""
+    """The limits of a key."""
 
     budget: Annotated[KeyBudget | None, about("Tokens that the key may use.")] = None
     models: Annotated[Patterns | None, _MODELS] = None
@@ -198,7 +198,7 @@ class RotationBody(Body, kw_only=True):
 
 
 class FormBody(Body, kw_only=True):
-    """A request for a key from somebody without an account."""
+    """A request for a key from a person without an account."""
 
     name: Annotated[str, about("The requested name of the account.")]
     email: Annotated[str, about("The applicant's e-mail address.")]

@@ -47,7 +47,7 @@ def parse_query(query: bytes, filters: Collection[str] = ()) -> ListQuery:
 
 
 def read_ids(text: str) -> tuple[str, ...]:
-    """Ids separated by commas. Raises InvalidRequest."""
+    """Ids separated by commas. Raises InvalidRequest for too many."""
     ids = tuple(dict.fromkeys(one.strip() for one in text.split(",") if one.strip()))
     if len(ids) > MAX_LIMIT:
         problem = f"'ids' has {len(ids)} ids; it must have at most {MAX_LIMIT}"
@@ -56,7 +56,7 @@ def read_ids(text: str) -> tuple[str, ...]:
 
 
 def is_newest(text: str) -> bool:
-    """Whether a list begins with its newest entry. Raises InvalidRequest."""
+    """Whether a list begins with its newest entry. Raises InvalidRequest for an unknown order."""
     if text not in ORDERS:
         problem = f"'order' is '{text[:40]}'; it must be one of {', '.join(ORDERS)}"
         raise InvalidRequest(problem, param="order")

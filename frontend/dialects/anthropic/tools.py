@@ -47,7 +47,8 @@ class ToolChoice(Body, kw_only=True):
 def make_tools(
     tools: list[ToolBody] | None, choice: ToolChoice | None
 ) -> tuple[Tools | None, tuple[SchemaUse, ...]]:
-    """The canonical tools, and the schemas of their arguments. Raises InvalidRequest."""
+    """The canonical tools, and the schemas of their arguments. Raises InvalidRequest, naming the
+    field, for a name or choice that is not valid."""
     functions = tuple(_function(tool, f"tools[{i}]") for i, tool in enumerate(tools or ()))
     check_unique(functions, "tools[{}].name")
     chosen = "auto" if choice is None else _choose(choice, functions)

@@ -23,7 +23,7 @@ _Size = Annotated[int, Meta(ge=1, le=2**15)]
 
 
 class SharedBody(NameBody, kw_only=True):
-    """What both requests share."""
+    """The fields that both requests have."""
 
     options: Annotated[OptionsBody | None, about("How tokens are chosen.")] = None
     shift: Annotated[

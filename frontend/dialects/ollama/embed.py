@@ -23,7 +23,7 @@ from frontend.errors import InvalidRequest
 
 
 class _Embed(NameBody, kw_only=True):
-    """What both requests share."""
+    """The fields that both requests have."""
 
     truncate: Annotated[
         bool | None, about("Cut texts that exceed the model's context. Default: true.")
@@ -59,7 +59,8 @@ class EmbedCall:
 
 
 def parse_embed(body: object, max_inputs: int, *, single: bool) -> EmbedCall:
-    """`single`: the older route. Raises InvalidRequest."""
+    """Parses a body of `/api/embed`, or with `single` of the older `/api/embeddings`. Raises
+    InvalidRequest, naming the field, for a value that is not valid."""
     if single:
         given: _Embed = (one := read(EmbeddingsBody, body))
         texts = [one.prompt] if one.prompt else []

@@ -50,7 +50,7 @@ def full_name(name: str) -> str:
 
 
 def parse_name(body: object) -> str:
-    """The model that a small request names. Raises InvalidRequest."""
+    """The model that a small request names. Raises InvalidRequest if it does not name one."""
     return name_of(read(NameBody, body))
 
 

@@ -111,7 +111,8 @@ class Options:
 
 
 def make_options(given: OptionsBody | None, raw: Any) -> Options:
-    """`raw` are the sent options. Raises InvalidRequest."""
+    """Canonical options of the parsed and the sent ones (`raw`), with warnings about those that are
+    ignored. Raises InvalidRequest, naming the option, for one that cannot be honoured."""
     if given is None:
         return Options()
     _check_off(given)
@@ -128,7 +129,8 @@ def make_options(given: OptionsBody | None, raw: Any) -> Options:
 
 
 def parse_keep_alive(given: float | str | None) -> float | None:
-    """Seconds; infinite for a negative value, None if it is not given. Raises InvalidRequest."""
+    """Seconds; infinite for a negative value, None if it is not given. Raises InvalidRequest for a
+    text that is not a duration."""
     if given is None:
         return None
     try:

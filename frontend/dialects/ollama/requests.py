@@ -79,7 +79,7 @@ class OllamaCall:
 
 @dataclass(frozen=True, slots=True)
 class _Parts:
-    """What both requests come to."""
+    """The canonical parts of both kinds of request."""
 
     model: str
     options: Options

@@ -145,7 +145,7 @@ def _names(body: ChatBody, generation: Generation) -> dict[str, str]:
 
 
 def _template(body: ChatBody, messages: Any) -> tuple[Conversation, Reply]:
-    """What the chat template gets, and what that means for reading the reply."""
+    """The options of the chat template, and those for reading the reply that follow from them."""
     options, effort = body.chat_template_kwargs, body.reasoning_effort
     if body.verbosity not in (None, "medium"):  # for templates that know it
         options = {"verbosity": body.verbosity, **(options or {})}

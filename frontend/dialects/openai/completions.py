@@ -162,7 +162,7 @@ def _prompts(body: CompletionBody, most: int) -> list[Prompt]:
 
 
 def _suffix(body: CompletionBody) -> str | None:
-    """What comes after the text that is asked for, where the model can do that."""
+    """The text after the gap that the model is asked to fill, if the model can do that."""
     if body.suffix and body.echo:
         raise refuse("suffix", "cannot be combined with 'echo'; leave one of them out")
     return body.suffix or None

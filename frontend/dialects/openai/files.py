@@ -73,7 +73,7 @@ def make_upload(file_id: str, owner: str, name: str, size_bytes: int, ttl_s: int
 
 
 def read_page(query: Mapping[str, str], most: int, default: int) -> tuple[int, str | None]:
-    """(limit, after) of a list. Raises InvalidRequest."""
+    """(limit, after) of a list. Raises InvalidRequest for a limit that is not from 1 to `most`."""
     text = query.get("limit", str(default))
     limit = _number(text)
     if limit is None or not 1 <= limit <= most:
@@ -82,7 +82,7 @@ def read_page(query: Mapping[str, str], most: int, default: int) -> tuple[int, s
 
 
 def read_order(query: Mapping[str, str]) -> bool:
-    """Whether the oldest come first. Raises InvalidRequest."""
+    """Whether the oldest come first. Raises InvalidRequest unless it is `asc` or `desc`."""
     order = query.get("order", "desc")
     if order not in ("asc", "desc"):
         raise refuse("order", f"must be 'asc' or 'desc', not {shown(order)}")
@@ -90,7 +90,7 @@ def read_order(query: Mapping[str, str]) -> bool:
 
 
 def read_purpose(query: Mapping[str, str]) -> str | None:
-    """The purpose to be listed. Raises InvalidRequest."""
+    """The purpose to list, or None for all. Raises InvalidRequest for an unknown purpose."""
     purpose = query.get("purpose")
     if purpose not in (None, BATCH, OUTPUT, *_OTHERS):
         raise refuse("purpose", f"must be '{BATCH}' or '{OUTPUT}', not {shown(purpose)}")

@@ -40,7 +40,7 @@ def _event(call: ImageCall, name: str, file: bytes, more: dict[str, Any]) -> byt
 
 
 def _about(call: ImageCall) -> dict[str, str]:
-    """What was generated; OpenAI's answers have no word for a quality of 'auto'."""
+    """The facts about generated images; OpenAI's answers have no value for a quality of 'auto'."""
     about = {"background": "opaque", "output_format": call.format}
     if call.image.width is not None:
         about["size"] = f"{call.image.width}x{call.image.height}"

@@ -105,7 +105,8 @@ def _assistant(message: Assistant, index: int, images: list[ImageLink]) -> Messa
 
 
 def _special(message: Assistant, path: str, images: list[ImageLink]) -> Message:
-    """What has calls or parts, or stands for a text: a refusal, the words of an audio."""
+    """A message that has calls or parts, or that replaces a text: a refusal, or the words of an
+    audio."""
     content: str | tuple[Text | Image, ...] | None
     thoughts = _thoughts(message)
     if isinstance(message.content, list):

@@ -19,7 +19,7 @@ _TextField = Annotated[list[Literal["text"]], Meta(min_length=1, max_length=1)]
 
 
 class _Compared(Identity, kw_only=True):
-    """What both requests share."""
+    """The fields that both requests have."""
 
     truncate_prompt_tokens: Annotated[
         _Cut | None, about("-1: cut texts that exceed the model's context.")

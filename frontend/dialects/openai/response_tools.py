@@ -61,7 +61,8 @@ class ResponseChoice(Body, kw_only=True):
 def make_tools(
     tools: list[ResponseTool] | None, choice: str | ResponseChoice | None, parallel: bool | None
 ) -> tuple[Tools | None, tuple[SchemaUse, ...]]:
-    """The canonical tools, and the schemas of their arguments. Raises InvalidRequest."""
+    """The canonical tools, and the schemas of their arguments. Raises InvalidRequest, naming the
+    field, for a name or choice that is not valid."""
     if not tools:
         if choice not in (None, "auto", "none"):
             raise refuse("tool_choice", "is only allowed with 'tools'")

@@ -136,7 +136,7 @@ _REPEATED: dict[str, Any] = {
 
 
 def _repeat(body: Any) -> dict[str, Any]:
-    """What a response repeats of its request: what was given, and defaults for the rest."""
+    """The part of a response that repeats its request: given fields, and defaults for the rest."""
     return {
         name: default if body.get(name) is None else body[name]
         for name, default in _REPEATED.items()
@@ -153,7 +153,7 @@ def _logprobs(body: ResponseBody) -> int | None:
 
 
 def _structure(body: ResponseBody) -> Structure | None:
-    """What the answer must match, in either way. Raises InvalidRequest for both at once."""
+    """The structure of the answer, from either field. Raises InvalidRequest if both are given."""
     engine = make_structure(body)
     format_ = None if body.text is None else body.text.format
     if format_ is None or isinstance(format_, ResponseTextFormat):
@@ -168,7 +168,7 @@ def _structure(body: ResponseBody) -> Structure | None:
 
 
 def _reasoning(body: ResponseBody) -> tuple[Conversation, Reply]:
-    """What the chat template gets, and what that means for reading the reply."""
+    """The options of the chat template, and those for reading the reply that follow from them."""
     options = body.chat_template_kwargs or {}
     verbosity = None if body.text is None else body.text.verbosity
     if verbosity not in (None, "medium"):  # for templates that know it

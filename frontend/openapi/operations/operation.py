@@ -33,7 +33,7 @@ class Operation:
 
     @property
     def tag(self) -> str:
-        """Whose protocol it is."""
+        """The protocol that it belongs to."""
         if self.path.startswith("/api/"):
             return "Ollama"
         if self.path.startswith("/v1/messages"):
@@ -49,7 +49,7 @@ def listing(path: str, summary: str, *filters: str) -> Operation:
 
 
 def managed(path: str, noun: str, made: type[Struct], edited: type[Struct]) -> list[Operation]:
-    """What can be done to one kind of object."""
+    """The operations on one kind of object."""
     one = f"{path}/{{id}}"
     return [
         Operation("POST", path, f"Create {noun}", made, answer=OBJECT, status="201"),

@@ -41,7 +41,7 @@ _ONLY_INVERTED = text(
 
 @dataclass(frozen=True, slots=True)
 class _Question:
-    """What is asked of a table."""
+    """A query of one table."""
 
     rows: str
     """A statement for the ids that match in the blocks `:blocks`, from `:low` to below `:high`."""

@@ -24,7 +24,7 @@ Entry = tuple[AuditRecord, AuditContent | None]
 
 @dataclass(frozen=True, slots=True)
 class Removed:
-    """What a purge has removed, the oldest record first."""
+    """The records that a purge has removed, the oldest one first."""
 
     records: tuple[AuditRecord, ...] = ()
     contents: int = 0
@@ -92,7 +92,7 @@ class AuditStore:
             return {row[0]: row[1] for row in await connection.execute(query)}
 
     async def policies(self, group_ids: Collection[str]) -> dict[str, str | None]:
-        """What groups keep of their requests; None: as the settings say."""
+        """The groups' policies of what is kept of requests; None: the settings apply."""
         query = select(groups.c.id, groups.c.audit).where(groups.c.id.in_(group_ids))
         async with self.database.connect() as connection:
             return {row[0]: row[1] for row in await connection.execute(query)}

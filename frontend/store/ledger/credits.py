@@ -1,11 +1,12 @@
 """Plans, who has them, balances of credits in double entry, and prices, as they are stored."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
 from sqlalchemy import bindparam, select, update
 
+from frontend.domain.allowances import StoredPrice
 from frontend.domain.ids import new_id
 from frontend.store.ledger.transaction import Transaction
 from frontend.store.tables import (
@@ -55,26 +56,12 @@ class TransferRow(NamedTuple):
     created_by: str | None = None
 
 
-class PriceRow(NamedTuple):
-    """A line of the price table."""
-
-    model: str
-    upstream: str
-    starts_at_us: int
-    prompt_micro: int
-    cached_micro: int
-    completion_micro: int
-    image_micro: int
-    request_micro: int
-    credits_micro: int
-
-
 class Credits(Transaction):
     """Plans, credits and prices in one transaction."""
 
-    def prices(self) -> list[PriceRow]:
+    def prices(self) -> list[StoredPrice]:
         """The whole price table; it is small."""
-        return [PriceRow._make(row) for row in self.connection.execute(_PRICES)]
+        return [StoredPrice(*row) for row in self.connection.execute(_PRICES)]
 
     def plans(self) -> dict[str, PlanRow]:
         """All plans by their ids, the deleted ones too: a subscription may still have one."""
@@ -115,7 +102,7 @@ class Credits(Transaction):
         return SubscriptionRow(row_id, scope, plan, None, 0)
 
     def balances(self, scope: Scope) -> dict[str, int]:
-        """What a holder's accounts have, not locked."""
+        """The balances of a holder's accounts, without a lock."""
         statement = select(credit_accounts.c.name, credit_accounts.c.balance_micro).where(
             credit_accounts.c.scope_kind == scope[0], credit_accounts.c.scope_id == scope[1]
         )
@@ -184,7 +171,7 @@ class Credits(Transaction):
 
 
 # statements are made once: for a few rows, that costs more than to execute them
-_PRICES = select(*(prices.c[name] for name in PriceRow._fields))
+_PRICES = select(*(prices.c[one.name] for one in fields(StoredPrice)))
 _PLANS = select(plans)
 _SUBSCRIPTIONS = (
     select(subscriptions)

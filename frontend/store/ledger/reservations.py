@@ -77,7 +77,9 @@ class Reservations(Transaction):
         )
         self.connection.execute(statement, values)
         expired = gateways.c.expires_at_us < now_us - 3600 * 1_000_000
-        self.connection.execute(delete(gateways).where(expired))
+        # not those that another one removes or renews just now: each would wait for the other
+        old = select(gateways.c.id).where(expired).with_for_update(skip_locked=True)
+        self.connection.execute(delete(gateways).where(gateways.c.id.in_(old)))
         return self.count_gateways(now_us)
 
     def count_gateways(self, now_us: int) -> int:

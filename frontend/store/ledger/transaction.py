@@ -11,7 +11,7 @@ _MANY = 500
 
 
 class Transaction:
-    """What the ledger's tables share within one transaction."""
+    """The connection and the statements that the ledger's tables share within one transaction."""
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
@@ -20,7 +20,7 @@ class Transaction:
         self.insert: Any = postgresql.insert if postgres else sqlite.insert
 
     def of_many(self, statement: Select[Any] | Any, ids: Collection[str]) -> list[Row[Any]]:
-        """What a statement finds for many ids, in their order."""
+        """The rows that a statement finds for many ids, in their order."""
         # sorted, so that two gateways lock the same rows in the same order
         ordered, rows = sorted(ids), list[Row[Any]]()
         for start in range(0, len(ordered), _MANY):

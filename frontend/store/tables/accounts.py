@@ -111,7 +111,8 @@ keys = Table(
     Column("digest", LargeBinary, nullable=False),  # SHA-256 of the secret
     Column("previous_digest", LargeBinary),  # after a rotation, until the grace period ends
     optional_instant("previous_ends_at_us"),
-    Column("rotation", Text),  # the request that made the last rotation, to repeat its result
+    # what was replaced before that and still works: SHA-256 in hexadecimal, and until when
+    Column("earlier_digests", JSON),
     Column("models", JSON),  # scopes: what is null narrows nothing
     Column("endpoints", JSON),
     Column("networks", JSON),

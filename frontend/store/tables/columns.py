@@ -32,12 +32,12 @@ def text(name: str, *, default: str | None = None) -> Column[str]:
 
 
 def instant(name: str) -> Column[int]:
-    """A moment that is always there."""
+    """A time that is always set, in microseconds since 1970."""
     return Column(name, BigInteger, nullable=False)
 
 
 def optional_instant(name: str) -> Column[int]:
-    """A moment that may not have come or may not be set."""
+    """A time that may not be set, in microseconds since 1970."""
     return Column(name, BigInteger)
 
 

@@ -27,7 +27,7 @@ class Endpoint:
     tls: ssl.SSLContext | None = field(default=None, repr=False)
 
     def post(self, body: bytes, content_type: str) -> tuple[int, bytes]:
-        """The status and the body of the answer. Raises Away."""
+        """The status and the body of the answer. Raises Away if no valid answer comes in time."""
         try:
             return self._post(body, content_type)
         except TimeoutError:

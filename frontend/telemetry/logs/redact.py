@@ -21,7 +21,7 @@ _SECRETS = re.compile(
 
 
 def redact(text: str) -> str:
-    """The text without what looks like a secret, in at most 8000 characters."""
+    """The text, with everything that looks like a secret removed, in at most 8000 characters."""
     if len(text) > _MAX_TEXT:
         text = f"{text[:_MAX_TEXT]}…"
     return _SECRETS.sub(_hide, text)

@@ -35,7 +35,7 @@ class ShippingSink:
 
     @property
     def waiting_bytes(self) -> int:
-        """What waits on disk."""
+        """The size of the lines that wait on disk."""
         return self._spool.size_bytes
 
     def put(self, line: Line) -> None:
@@ -43,7 +43,8 @@ class ShippingSink:
         self._waiting.put(line.json)
 
     def start(self) -> None:
-        """Takes over what waits, and starts the threads. Raises OSError."""
+        """Takes over what waits, and starts the threads. Raises OSError if the folder cannot be
+        used."""
         self._spool.open()
         self._keeper.start()
         self._sender.start()
@@ -80,7 +81,8 @@ class ShippingSink:
                 self._ends.wait(pause_s)
 
     def _send_one(self) -> bool:
-        """Sends the oldest batch, or waits for one. False: the end. Raises Away, OSError."""
+        """Sends the oldest batch, or waits for one; False at the end. Raises Away if lines were not
+        accepted, and OSError if the folder cannot be used."""
         if (batch := self._spool.take()) is None:
             if self._ends.is_set():
                 return False

@@ -62,7 +62,7 @@ class Sink(Protocol):
 
     @property
     def waiting_bytes(self) -> int:
-        """What waits on disk."""
+        """The size of the lines that wait on disk."""
         ...
 
 

@@ -32,7 +32,8 @@ class Spool:
         self.size_bytes = 0
 
     def open(self) -> None:
-        """Makes the folder and takes over what others left. Raises OSError."""
+        """Makes the folder and takes over what ended processes left. Raises OSError if the folder
+        cannot be used."""
         # a process that starts at this moment may take the folder over before it is locked
         while self._owned is None:
             self._folder = self._root / f"{time.time_ns():020d}-{os.getpid()}"
@@ -58,7 +59,8 @@ class Spool:
         return 0
 
     def take(self) -> tuple[Path, list[bytes]] | None:
-        """The oldest batch and its lines; None: nothing waits. Raises OSError."""
+        """The oldest batch and its lines, or None if none waits. Raises OSError if it cannot be
+        read."""
         with self._lock:
             whole = sorted(self._folder.glob(f"*{_WHOLE}"))
             if not whole:
@@ -71,7 +73,7 @@ class Spool:
         return whole[0], data[: data.rfind(b"\n") + 1].splitlines()
 
     def replace(self, batch: Path, lines: list[bytes]) -> None:
-        """Keeps only these lines of a batch. Raises OSError."""
+        """Keeps only these lines of a batch. Raises OSError if it cannot be written."""
         with self._lock:
             before = batch.stat().st_size
             if not lines:

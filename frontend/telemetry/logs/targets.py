@@ -27,7 +27,7 @@ class Refused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What is left of a batch that was sent: lines to send again, and how many were refused."""
+    """The result for a batch that was sent: lines to send again, and the number of refused ones."""
 
     again: list[bytes] = field(default_factory=list)
     refused: int = 0
@@ -37,7 +37,7 @@ class Target(Protocol):
     """A place that takes batches of lines."""
 
     def send(self, lines: list[bytes]) -> Verdict:
-        """Sends them. Raises Away, Refused."""
+        """Sends lines. Raises Away if the target does not answer, Refused if it refuses them."""
         ...
 
 
@@ -48,7 +48,8 @@ class Elastic:
     endpoint: Endpoint
 
     def send(self, lines: list[bytes]) -> Verdict:
-        """Reads the result of each line. Raises Away, Refused."""
+        """Sends lines, and reads the result of each. Raises Away if the target does not answer,
+        Refused if it refuses them."""
         body = b"".join(_document(line) for line in lines)
         status, answer = self.endpoint.post(body, "application/x-ndjson")
         _check(status)

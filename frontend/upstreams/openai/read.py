@@ -21,7 +21,8 @@ class Reading:
     _reasoning: int = 0
 
     def read(self, chunk: dict[str, Any]) -> list[Event]:
-        """The events of one chunk. Raises KeyError, TypeError and the like for a broken one."""
+        """The events of one chunk. Raises KeyError, TypeError or ValueError for one that is not
+        valid."""
         usage = chunk.get("usage")
         if usage:
             self._see(usage)

@@ -74,7 +74,7 @@ class Connection:
     async def infer(
         self, request: service_pb2.ModelInferRequest, call: Call
     ) -> service_pb2.ModelInferResponse:
-        """One unary call. Raises GatewayError."""
+        """One unary call. Raises GatewayError if Triton refuses or does not answer."""
         metadata = call.headers or None
         running = self.api.ModelInfer(request, timeout=call.timeout_s, metadata=metadata)
         with self.running(running, request.id, request.model_name):

@@ -99,8 +99,8 @@ async def waited_ns(connection: Connection) -> int | None:
 
 
 async def stored(connection: Connection) -> dict[str, list[Version]]:
-    """All models in the repository, with their versions that were ever loaded. Raises
-    GatewayError."""
+    """All models in the repository, with their versions that were ever loaded. Raises GatewayError
+    if Triton does not answer."""
     with connection.translated("repository"):
         index = await connection.api.RepositoryIndex(
             service_pb2.RepositoryIndexRequest(), timeout=_TIMEOUT_S, metadata=connection.key
@@ -136,7 +136,8 @@ async def _last_uses(connection: Connection) -> dict[tuple[str, str], float]:
 
 
 async def load(connection: Connection, name: str) -> None:
-    """Loads a model and its steps as they are on disk. Raises BackendFailed."""
+    """Loads a model and its steps as they are on disk. Raises BackendFailed if Triton
+    cannot load it, and NotSupported if Triton does not allow the call."""
     request = service_pb2.RepositoryModelLoadRequest(model_name=name)
     try:
         await connection.api.RepositoryModelLoad(
@@ -152,8 +153,8 @@ async def load(connection: Connection, name: str) -> None:
 
 
 async def unload(connection: Connection, name: str) -> None:
-    """Unloads a model and the steps that no other model uses; returns when they are gone. Raises
-    GatewayError."""
+    """Unloads a model and the steps that no other model uses; returns when they are unloaded.
+    Raises InvalidRequest for a step of another model, and GatewayError if Triton fails."""
     configs = await ready_configs(connection, await ready_versions(connection))
     steps = {c.name: {step.model_name for step in c.ensemble_scheduling.step} for c in configs}
     own = steps.pop(name, set())
@@ -170,8 +171,8 @@ async def unload(connection: Connection, name: str) -> None:
 
 
 async def _wait_until_unloaded(connection: Connection, names: Collection[str]) -> None:
-    """The call returns at once; running requests, and an engine's end, take seconds, in which the
-    memory is still used. Raises BackendUnavailable."""
+    """Waits, since the call returns immediately: running requests, and an engine's end, take
+    seconds, in which the memory is still used. Raises BackendUnavailable after the time limit."""
     ends_s = time.monotonic() + _UNLOAD_TIMEOUT_S
     while True:
         index = await stored(connection)

@@ -38,7 +38,7 @@ _NUMBERS = (
 async def embed(
     connection: Connection, served: Served, embedding: Embedding, call: Call
 ) -> Vectors:
-    """The vectors of all texts, in order. Raises GatewayError."""
+    """The vectors of all texts, in order. Raises GatewayError if Triton refuses or fails."""
     batches = enumerate(embedding.split(served.max_batch))
     parts = await _all(
         _embed(connection, served, batch, _part(call, number)) for number, batch in batches
@@ -47,7 +47,7 @@ async def embed(
 
 
 async def rerank(connection: Connection, served: Served, pairs: Pairs, call: Call) -> Scores:
-    """The scores of all pairs, in order. Raises GatewayError."""
+    """The scores of all pairs, in order. Raises GatewayError if Triton refuses or fails."""
     batches = enumerate(pairs.split(served.max_batch))
     parts = await _all(
         _rerank(connection, served, batch, _part(call, number)) for number, batch in batches
@@ -57,7 +57,8 @@ async def rerank(connection: Connection, served: Served, pairs: Pairs, call: Cal
 
 
 async def count(connection: Connection, step: str, generation: Generation, call: Call) -> int:
-    """Tokens of a prompt, as its model's first step makes them. Raises GatewayError."""
+    """Tokens of a prompt, as its model's first step makes them. Raises GatewayError if Triton
+    refuses or fails."""
     request = service_pb2.ModelInferRequest(model_name=step, id=call.id)
     add_json(request, "prompt", write_prompt(generation))
     return len(output(await connection.infer(request, call), "token_ids")) // 4
@@ -66,7 +67,8 @@ async def count(connection: Connection, step: str, generation: Generation, call:
 async def tokenize(
     connection: Connection, step: str, generation: Generation, call: Call, *, strings: bool
 ) -> Tokenized:
-    """Tokens of a prompt, which may fill the whole context. Raises GatewayError."""
+    """Tokens of a prompt, which may fill the whole context. Raises GatewayError if Triton refuses
+    or fails."""
     request = service_pb2.ModelInferRequest(model_name=step, id=call.id)
     shown = "strings" if strings else "ids"
     add_json(request, "prompt", {**write_prompt(generation), "tokenize": shown})
@@ -78,7 +80,8 @@ async def tokenize(
 
 
 async def detokenize(connection: Connection, step: str, ids: list[int], call: Call) -> str:
-    """The text of token ids, special tokens included. Raises GatewayError."""
+    """The text of token ids, special tokens included. Raises GatewayError if Triton refuses or
+    fails."""
     request = service_pb2.ModelInferRequest(model_name=step, id=call.id)
     add_json(request, "prompt", {"decode": ids})
     (text,) = unpack_bytes(output(await connection.infer(request, call), "text"))
@@ -154,7 +157,7 @@ async def _rerank(connection: Connection, served: Served, pairs: Pairs, call: Ca
 async def draw(
     connection: Connection, served: Served, image: ImageRequest, call: Call
 ) -> ImageResult:
-    """The images of one request. Raises GatewayError."""
+    """The images of one request. Raises GatewayError if Triton refuses or fails."""
     request = new_request(served, call.id)
     add_texts(request, "prompt", [image.prompt], [1])
     if image.negative_prompt is not None:

@@ -27,6 +27,7 @@ from tests.support.processes import memory_peak_bytes
 
 pytestmark = pytest.mark.timeout(300)
 _FLOODING, _CALLS, _MIB = 24, 12, 2**20
+Beside = Callable[[], Awaitable[None]]
 Send = Callable[[httpx2.AsyncClient, int], Awaitable[httpx2.Response]]
 
 
@@ -38,10 +39,11 @@ class Town:
     location: Location
     key: str = ""
 
-    async def flood(self, send: Send) -> Counter[int]:
-        """Sends from all sides until another caller was served as often as it wanted."""
+    async def flood(self, send: Send, beside: Beside | None = None) -> Counter[int]:
+        """Sends from all sides until another caller was served as often as it wanted, and what
+        `beside` does is done."""
         seen: Counter[int] = Counter()
-        async with self.client() as flooding, self.client() as beside:
+        async with self.client() as flooding, self.client() as other:
             numbers, started = itertools.count(), asyncio.Event()
 
             async def stranger() -> None:
@@ -54,7 +56,9 @@ class Town:
                 strangers = [group.create_task(stranger()) for _ in range(_FLOODING)]
                 await started.wait()
                 for _ in range(_CALLS):
-                    await self._call(beside)
+                    await self._call(other)
+                if beside is not None:
+                    await beside()
                 for each in strangers:
                     each.cancel()
         return seen
@@ -92,7 +96,7 @@ class Town:
 def town(echo_triton: EchoTriton, location: Location, tmp_path: Path) -> Iterator[Town]:
     key = asyncio.run(_fill(location))
     flags = ["--require-keys", "--database-url", url_of(location)]
-    flags += ["--trusted-proxies", "127.0.0.0/8"]
+    flags += ["--trusted-proxies", "127.0.0.0/8", "--second-factor-roles", "faculty"]
     with run_gateway(echo_triton.grpc_address, tmp_path / "log", *flags) as gateway:
         yield Town(gateway, location, key)
 

@@ -1,5 +1,6 @@
 """A table of usage that is longer than one answer, and one without rows."""
 
+import asyncio
 import csv
 import io
 import time
@@ -17,7 +18,7 @@ from frontend.store.ledger.books import LedgerStore
 from frontend.store.location import Location
 from frontend.store.tables import usage_hourly
 from frontend.store.usage import add_usage
-from tests.support.campus import Campus, run, run_campus
+from tests.support.campus import Campus, run_campus
 from tests.support.databases import Databases
 
 _ROWS, _HOUR_US = 20_100, 3_600_000_000
@@ -28,7 +29,7 @@ _MODEL = "=cmd ~ü"
 def campus(databases: Databases, tmp_path: Path) -> Iterator[Campus]:
     location = databases.sqlite()
     with run_campus(location, tmp_path) as running:
-        run(_fill(location))
+        asyncio.run(_fill(location))
         yield running
 
 
@@ -88,7 +89,7 @@ def test_the_largest_come_first_and_the_totals_are_of_all(
 
     location = databases.sqlite()
     with run_campus(location, tmp_path) as campus:
-        run(fill())
+        asyncio.run(fill())
         path = "/admin/usage?user_id=u&interval=total&by=key_id&order=tokens"
         page = campus.ask("admin", "GET", f"{path}&limit=10").json()
         largest = sorted(used.values(), reverse=True)[:10]

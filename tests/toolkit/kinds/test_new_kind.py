@@ -87,7 +87,8 @@ from toolkit.building.preview import preview
 from toolkit.cli.commands import load_command
 from toolkit.errors import SpecError
 from toolkit.fit.devices import Device
-from toolkit.fit.models import Question, fit_models
+from toolkit.fit.models import fit_models
+from toolkit.fit.result import Question
 from toolkit.kinds.classify import classify, refusal
 from toolkit.kinds.files import read_files
 from toolkit.progress import silent

@@ -18,7 +18,7 @@ def writes_text(files: Files, engine: Engine | None) -> bool:
 
 
 def not_loaded(files: Files, engine: Engine) -> tuple[str, str] | None:
-    """What the weights are that `engine` does not load, and what to do; None if it may."""
+    """The kind of weights that `engine` does not load, and a remedy; None if it may load them."""
     if not files.architectures:
         return None
     name = files.architectures[0]

@@ -98,7 +98,7 @@ def _template_findings(path: str, around: Surroundings) -> Iterator[FieldFinding
 
 
 def _vllm_findings(entry: LlmEntry, vllm: Engine, *, gpu: bool) -> Iterator[FieldFinding]:
-    """What this version of vLLM would refuse when the engine starts."""
+    """The settings that this version of vLLM would refuse when the engine starts."""
     # those have a finding of their own already
     arguments = {name: v for name, v in entry.engine_args.items() if name not in SET_BY_US}
     found = [*misfits(arguments, vllm), *refused_contents(arguments, vllm)]

@@ -21,7 +21,7 @@ def _is_layout(text: str) -> str:
 
 
 class Adapter(Strict):
-    """A LoRA adapter, served as a model of its own name on its model's engine."""
+    """A LoRA adapter, served under its own name on its model's engine."""
 
     source: SourceText = Field(
         description="A folder with `adapter_config.json` and `adapter_model.safetensors`; same "

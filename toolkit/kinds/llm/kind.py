@@ -117,8 +117,8 @@ class _Llm(Kind[LlmEntry, LlmFacts]):
         return llm_findings(entry, around)
 
     def models(self, entry: LlmEntry, facts: LlmFacts, building: Building) -> list[Model]:
-        """The ensemble and its two steps, and for each adapter an ensemble and a `prompt` of its
-        own. An adapter's `prompt` names it to the engine."""
+        """The ensemble and its two steps, and for each adapter another ensemble and `prompt` step,
+        which names the adapter to the engine."""
         check_context(entry.context_length, facts.context_length)
         able = {contract.KIND: self.name, contract.CAPABILITIES: capabilities(entry, facts)}
         public = {**building.public, **able}

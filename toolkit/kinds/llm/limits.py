@@ -38,7 +38,7 @@ def check_cache(arguments: Mapping[str, Any], context_length: int, token_bytes: 
 
 
 def check_weights(arguments: Mapping[str, Any], weights: Path) -> None:
-    """Raises ConvertError; `weights` is the folder that the engine loads."""
+    """Raises ConvertError for arguments that `weights`, the folder to load, cannot serve."""
     config = json.loads((weights / "config.json").read_text(encoding="utf-8"))
     _check_parallel(arguments, config.get("text_config") or config)
     _check_overrides(arguments.get("hf_overrides"), config)

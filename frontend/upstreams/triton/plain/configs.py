@@ -21,7 +21,7 @@ _log = logging.getLogger(__name__)
 
 
 class Family(enum.Enum):
-    """Whose tensors a model has."""
+    """The backend that defines a model's tensors."""
 
     VLLM = "vllm"
     ENSEMBLE = "tensorrt-llm"

@@ -51,7 +51,7 @@ class Writer:
         call: Call,
         leave: Callable[[Reader, service_pb2.ModelInferRequest | None], None],
     ) -> Events:
-        """The events of one generation. Raises GatewayError."""
+        """The events of one generation. Raises GatewayError if Triton refuses or fails."""
         check(self.plain, generation)
         text = await self._prompt(generation)
         generation = force_calls(generation, self.plain.family.value)
@@ -88,7 +88,7 @@ class Writer:
                 leave(reader, self._stop_request(call.id))
 
     async def count(self, connection: Connection, generation: Generation, call: Call) -> int:
-        """Tokens of a prompt. Raises GatewayError."""
+        """Tokens of a prompt. Raises GatewayError if Triton refuses or fails."""
         text = await self._prompt(generation)
         return await self._count(connection, text, call)
 

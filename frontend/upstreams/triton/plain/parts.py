@@ -1,4 +1,4 @@
-"""What the gateway does for a model of another builder: its template, its tokenizer, its calls."""
+"""The parts that the gateway has for a model of another builder: template, tokenizer, calls."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -67,12 +67,12 @@ def split_choices(generation: Generation, call: Call) -> list[tuple[Generation, 
 
 
 def writer(served: Served, plain: Plain, parts: Parts) -> Writer:
-    """What generates with a model."""
+    """The object that generates with a model."""
     length = served.model.context_length
     return Writer(served.own, plain, length, parts.template, parts.tokens)
 
 
 def embedder(served: Served, plain: Plain, parts: Parts) -> Embedder:
-    """What embeds with a model."""
+    """The object that embeds with a model."""
     length = served.model.context_length
     return Embedder(served.own, plain, served.max_batch, parts.tokens, length)

@@ -80,7 +80,8 @@ def check(plain: Plain, generation: Generation) -> None:
 def write_request(
     model: str, plain: Plain, generation: Generation, text: str, most: int
 ) -> service_pb2.ModelInferRequest:
-    """`text`: the whole prompt; `most`: tokens of the answer. Raises InvalidRequest."""
+    """The request for `text`, the whole prompt, and at most `most` tokens of answer. Raises
+    InvalidRequest for an option that the model does not have."""
     check(plain, generation)
     request = service_pb2.ModelInferRequest(model_name=model, model_version=plain.version)
     write: Callable[[Plain, Generation, int], Iterator[tuple[str, Any]]] = {

@@ -10,7 +10,8 @@ _PER_TOKEN = 3.5
 
 
 class Tokens:
-    """One model's tokenizer, a `tokenizer.json`; None: only estimates. Raises ValueError."""
+    """One model's tokenizer, a `tokenizer.json`; without a file it only estimates. Raises
+    ValueError if the file is not a tokenizer."""
 
     def __init__(self, file: Path | None = None) -> None:
         self.tokenizer: Any = None

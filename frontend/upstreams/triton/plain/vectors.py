@@ -36,7 +36,7 @@ class Embedder:
     context_length: int | None = None
 
     async def embed(self, connection: Connection, embedding: Embedding, call: Call) -> Vectors:
-        """The vectors of all texts, in order. Raises GatewayError."""
+        """The vectors of all texts, in order. Raises GatewayError if Triton refuses or fails."""
         names = self.plain.tensors
         assert names is not None
         size = min(self.most, _ROWS) if self.plain.rows else 1
