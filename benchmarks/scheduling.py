@@ -40,26 +40,32 @@ def _measure(waiting: int, idle: int, cycles: int) -> Cost:
     for number in range(idle):
         once = _job(f"idle-{number}", number, draw)
         policy.add(once, 0.0)
-        _next(policy)
+        next_job(policy)
         policy.end(once, 0.0)
         policy.settle(once, once.cost)
-    for number in range(waiting):
-        for _ in range(4):
-            policy.add(_job(f"user-{number}", number, draw), 0.0)
-    current, decisions_s = _next(policy), 0.0
+    fill(policy, waiting, draw)
+    current, decisions_s = next_job(policy), 0.0
     begun_s = time.thread_time()
     for _ in range(cycles):
         policy.end(current, 0.0)
         policy.settle(current, current.cost + 1)
         before_s = time.thread_time()
-        ended, current = current, _next(policy)
+        ended, current = current, next_job(policy)
         decisions_s += time.thread_time() - before_s
         policy.add(_job(ended.user, int(ended.user.partition("-")[2]), draw), 0.0)
     whole_s = time.thread_time() - begun_s
     return Cost(waiting, idle, 1e6 * decisions_s / cycles, 1e6 * whole_s / cycles)
 
 
-def _next(policy: FairShare) -> Job:
+def fill(policy: FairShare, users: int, draw: random.Random) -> None:
+    """Lets four jobs of each user wait."""
+    for number in range(users):
+        for _ in range(4):
+            policy.add(_job(f"user-{number}", number, draw), 0.0)
+
+
+def next_job(policy: FairShare) -> Job:
+    """The job that the policy decides for; at least one waits."""
     job = policy.next(0.0, lambda _: True)
     assert job is not None
     return job

@@ -82,7 +82,7 @@ def parse_url(url: str) -> Location:
         )
     port = int(match["port"] or 443)
     if not 0 < port < 65536:
-        raise BadAddress(f"has the port {port}")
+        raise BadAddress(f"has the port {port}; it must be from 1 to 65535")
     target = match["target"] or "/"
     return Location(_host(match["host"]), port, target if target.startswith("/") else f"/{target}")
 
@@ -114,7 +114,7 @@ def parse_server(url: str) -> Server:
     tls = match["scheme"] == "https"
     port = int(match["port"] or (443 if tls else 80))
     if not 0 < port < 65536:
-        raise BadAddress(f"has the port {port}")
+        raise BadAddress(f"has the port {port}; it must be from 1 to 65535")
     return Server(tls, _host(match["host"]), port, match["path"])
 
 
@@ -125,7 +125,7 @@ def parse_grpc(url: str) -> Server:
         raise BadAddress("is not the address of a gRPC server, such as 10.0.0.5:8001")
     port = int(match["port"])
     if not 0 < port < 65536:
-        raise BadAddress(f"has the port {port}")
+        raise BadAddress(f"has the port {port}; it must be from 1 to 65535")
     return Server(False, _host(match["host"]), port, "")
 
 

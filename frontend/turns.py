@@ -29,9 +29,13 @@ class Turns:
         """The block has a place. Raises RateLimited when the caller has too many waiting,
         Overloaded when the queue is full."""
         if self._calls[caller] >= max(1, self._max_waiting // 2):
-            raise RateLimited("too many of your requests are waiting for the same kind of work")
+            raise RateLimited(
+                "too many of your requests are waiting for the same kind of work; try again later"
+            )
         if self._calls.total() >= self._max_waiting:
-            raise Overloaded("too many requests are waiting for the same kind of work")
+            raise Overloaded(
+                "too many requests are waiting for the same kind of work; try again later"
+            )
         self._calls[caller] += 1
         try:
             # its own place first: a waiting caller must not occupy one of the shared places

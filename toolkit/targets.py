@@ -163,7 +163,7 @@ def find_target(name: str) -> Target:
     release, _, variant = name.removeprefix("container:").partition("-")
     if variant == "trtllm" and release in {each.name for each in RELEASES}:
         raise UsageError(
-            f"NVIDIA lists no TensorRT-LLM image for release {release}",
+            f"NVIDIA does not list a TensorRT-LLM image for the release {release}",
             hint=f"use {newest_trtllm()}",
         )
     raise UsageError(f"unknown target '{name}'", hint=target_hint(name))

@@ -33,7 +33,7 @@ class Attempt:
     permission: Permission
     path: str
     source: Callable[[], str]
-    found: Callable[[Caller], None] = lambda _: None
+    identified: Callable[[Caller], None] | None = None
     """Called with the caller, also with one who may not use the route."""
     method: str = "GET"
 
@@ -63,7 +63,8 @@ class Authorizer:
         if attempt.permission is Permission.PUBLIC:
             return ANONYMOUS
         caller = await self._authenticate(attempt)
-        attempt.found(caller)
+        if attempt.identified is not None:
+            attempt.identified(caller)
         require(caller, attempt.permission)
         if caller.scope is not UNLIMITED:
             _check_scope(caller, attempt)

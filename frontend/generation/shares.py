@@ -160,8 +160,9 @@ class Shares:
         requests, errors, _ = rule.records[target].since(self.clock() - RECENT_S)
         return Result(rule.canary.id, target, rule.canary.updated_at_us, requests, errors)
 
-    def _all(self, rule: Rule, target: str) -> tuple[int, int]:
-        """Requests and errors of a target at all gateways."""
+    def counts(self, rule: Rule, target: str) -> tuple[int, int]:
+        """Requests and errors of a target at all gateways in the last ten minutes. Those of others
+        are as old as their last report."""
         own = self._own(rule, target)
         other = self._others.get((own.canary_id, target, own.revision_us))
         if other is None:
@@ -172,9 +173,9 @@ class Shares:
         """Why a target is to get no more requests. What fails as often as the stable one does not
         fail because it is new."""
         canary = rule.canary
-        requests, errors = self._all(rule, target)
+        requests, errors = self.counts(rule, target)
         if requests >= canary.min_requests and 100 * errors > canary.max_error_percent * requests:
-            others, failed = self._all(rule, rule.targets[0].model)
+            others, failed = self.counts(rule, rule.targets[0].model)
             if errors * others > 2 * failed * requests or not others:
                 return f"{errors} of its last {requests} requests failed"
         return None

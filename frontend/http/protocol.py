@@ -190,7 +190,7 @@ class BoundedHttp(HttpToolsProtocol):
         is_ahead = self._active is not None and not self._active.response_complete
         # each waiting request holds a head and a part of its body
         if is_ahead and len(self.pipeline) >= self._limits.pipelined:
-            raise self._stop(InvalidRequest("too many requests are pipelined"))
+            raise self._stop(InvalidRequest("too many requests are pipelined; read answers first"))
         self._framing.begin()
         super().on_message_begin()
 

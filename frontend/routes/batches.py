@@ -43,7 +43,10 @@ class BatchRoutes:
                 code="file_not_found",
             )
         if await means.batches.count_unfinished(request.user) >= _MAX_UNFINISHED:
-            raise RateLimited(f"{_MAX_UNFINISHED} of your batches have not finished yet")
+            raise RateLimited(
+                f"{_MAX_UNFINISHED} of your batches have not finished yet, which is the maximum;"
+                " wait until one has, or cancel one"
+            )
         await means.uploads.keep(upload.id)
         await means.batches.add(batch)
         self.runner.changed(batch)

@@ -98,9 +98,9 @@ class CanaryRoutes:
         return show_canary(one, known)
 
     def _figures(self, rule: Rule, model: str) -> dict[str, Any]:
-        """What this gateway has seen of a target in the last ten minutes."""
-        from_s = self.shares.clock() - RECENT_S
-        requests, errors, first_s = rule.records[model].since(from_s)
+        """What all gateways have seen of a target, and how fast it was here."""
+        requests, errors = self.shares.counts(rule, model)
+        *_, first_s = rule.records[model].since(self.shares.clock() - RECENT_S)
         state = "ready" if self.shares.places.serves(model, NOTHING) else "unavailable"
         return {
             "state": "withdrawn" if model in rule.withdrawn else state,

@@ -46,8 +46,9 @@ def drawing(body: ChartBody) -> Drawing:
                 " labels; give one for each label",
                 param=f"series[{at}].values",
             )
-    if len(body.series) * len(body.labels) > MAX_POINTS:
-        raise InvalidRequest(f"a chart has at most {MAX_POINTS:,} values", param="series")
+    if (values := len(body.series) * len(body.labels)) > MAX_POINTS:
+        text = f"'series' has {values:,} values in total; at most {MAX_POINTS:,} are allowed"
+        raise InvalidRequest(text, param="series")
     series = [Series(_clean(one.name), one.values) for one in body.series]
     labels = [_clean(one) for one in body.labels]
     return Drawing(_clean(body.title), _clean(body.unit), labels, series, body.kind, body.width)

@@ -26,18 +26,18 @@ async def collect(groups: AsyncGenerator[T, None], add: Callable[[T], object]) -
 async def stream(
     groups: AsyncGenerator[T, None],
     chunk: Callable[[T], bytes],
-    last: Callable[[], bytes] = bytes,
-    first: Callable[[], bytes] = bytes,
+    last: Callable[[], bytes] | None = None,
+    first: Callable[[], bytes] | None = None,
 ) -> Pieces:
     """The pieces of a streamed reply. `first` is sent with the first group of events, so that a
     failure before it is still an error response."""
-    started = False
     async with aclosing(groups):
         async for group in groups:
-            start = b"" if started else first()
-            started = True
+            start = b"" if first is None else first()
+            first = None
             yield start + chunk(group)
-    yield last()
+    if last is not None:
+        yield last()
 
 
 async def send_events(request: Request, client: Client, pieces: Pieces, heartbeat_s: float) -> None:

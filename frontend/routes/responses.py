@@ -22,7 +22,7 @@ from frontend.http.bounds import Bounds
 from frontend.http.client import Client
 from frontend.http.failures import failure_of
 from frontend.http.sse import send_stream
-from frontend.routes.replies import Pieces, collect, heartbeat_of, stream
+from frontend.routes.replies import Pieces, heartbeat_of, stream
 from frontend.store.responses import ResponseStore
 
 
@@ -45,9 +45,10 @@ class ResponsesRoutes:
                 writer = cache(lambda: ResponseWriter(call, request.id, run.model.name))
                 pieces = self._stream(run, call, writer)
                 if not call.stream:
-                    # the whole answer is the state after all events, so there is one way to build
-                    # it
-                    await collect(pieces, lambda _: None)
+                    # the whole answer is the state of the writer after the last event
+                    async with aclosing(pieces):
+                        async for _ in pieces:
+                            pass
                     await client.respond(orjson.dumps(writer().response(run.usage)))
                     return
 
@@ -128,7 +129,7 @@ class ResponsesRoutes:
         pieces = stream(
             run.generate(call.generation),
             lambda group: b"".join(map(writer().chunk, group)),
-            first=lambda: writer().first(),
+            first=lambda: writer().first(),  # not before the first event
         )
         async with aclosing(pieces):
             async for piece in pieces:

@@ -157,7 +157,7 @@ class Records(Generic[T]):
                 article = "an" if self._noun[0] in "aeio" else "a"
                 problem = f"{article} {self._noun} with the {name} '{shown}' already exists"
                 return Conflict(problem, param=name)
-        return Conflict(f"the {self._noun} is in conflict with another one")
+        return Conflict(f"the {self._noun} conflicts with another one")
 
 
 def _journal(connection: AsyncConnection) -> Any:

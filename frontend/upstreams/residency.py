@@ -296,7 +296,9 @@ class Residency:
             await self.refresh()
 
     async def _poll_anew(self) -> None:
-        await self._poll_until(lambda: False)
+        # as `_poll_until`, whatever the first poll shows
+        await self.refresh()
+        await self.refresh()
 
     async def _load(self, model: Model, stay: Stay) -> None:
         async with self._room_for(model.stored, model.details.size_bytes):

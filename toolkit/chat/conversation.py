@@ -111,7 +111,9 @@ class Conversation:
                 isinstance(each, dict) and "role" in each for each in messages
             )
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise UsageError(f"{path} cannot be loaded: {error}", hint="/save FILE") from error
+            raise UsageError(
+                f"{path} cannot be loaded: {error}", hint="name a file that /save FILE wrote"
+            ) from error
         if not is_valid or not isinstance(system, str):
             raise UsageError(f"{path} is not a saved conversation", hint="/save FILE writes one")
         self.messages, self.system = messages, system

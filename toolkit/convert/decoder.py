@@ -52,7 +52,9 @@ def convert_decoder(
     Raises ConvertError for what the builder cannot write or writes wrongly.
     """
     if precision not in PRECISIONS:
-        raise ConvertError(f"no precision '{precision}'", hint=f"known: {', '.join(PRECISIONS)}")
+        raise ConvertError(
+            f"the precision '{precision}' does not exist", hint=f"known: {', '.join(PRECISIONS)}"
+        )
     config = _check(folder)
     _build(folder.absolute(), place, precision, config.num_hidden_layers, progress)
     with progress.step("compare", unit="texts") as step, quiet():

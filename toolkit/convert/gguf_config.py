@@ -168,7 +168,10 @@ def _check_numbers(source: Gguf) -> None:
 
 def _set(config: Any, field: str, value: Any, what: str) -> None:
     if not hasattr(config, field):
-        raise ConvertError(f"{what} is {value}, and {config.model_type} has no such setting")
+        raise ConvertError(
+            f"{what} is {value}, which {config.model_type} does not support",
+            hint="name the original safetensors directory as `source`",
+        )
     setattr(config, field, value)
 
 
@@ -233,8 +236,9 @@ def _turned_part(config: Any, source: Gguf) -> dict[str, float]:
         return {"partial_rotary_factor": turned / size}
     if turned != size:
         raise ConvertError(
-            f"{source.file.name} turns {turned} of {size} numbers of a head by position, and "
-            f"{config.model_type} has no such setting"
+            f"{source.file.name} applies rotary positions to {turned} of {size} numbers of a head, "
+            f"which {config.model_type} does not support",
+            hint="name the original safetensors directory as `source`",
         )
     return {}
 

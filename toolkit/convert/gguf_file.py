@@ -115,12 +115,16 @@ def _check_split(files: list[Path], readers: list[Any], metadata: Any, actual: i
         field = reader.fields.get("split.no")
         if field is not None and int(field.contents()) != number:
             raise ConvertError(
-                f"{file.name} says that it is part {int(field.contents()) + 1} of the split file"
+                f"the metadata of {file.name} contain the part number {int(field.contents()) + 1}",
+                hint="restore the original names of the parts",
             )
     # each part may be whole while one of another split of the same model is among them
     expected = metadata.get("split.tensors.count")
     if expected is not None and int(expected) != actual:
-        raise ConvertError(f"the parts of {files[0].name} contain {actual} of {expected} tensors")
+        raise ConvertError(
+            f"the parts of {files[0].name} contain {actual} of {expected} tensors",
+            hint="download all parts of one model again",
+        )
 
 
 def _merge(source: Gguf, whole: Path) -> None:

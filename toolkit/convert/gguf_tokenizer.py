@@ -143,7 +143,10 @@ def _ends(metadata: Mapping[str, Any], words: Sequence[str], name: str) -> Any:
     for role in (role for role, is_added in expected.items() if is_added):
         ends[role] = _role(metadata, role, words, name)
         if ends[role] is None:
-            raise ConvertError(f"{name} adds its {role} token to texts but does not name one")
+            raise ConvertError(
+                f"{name} adds its {role} token to texts but does not name one",
+                hint="name the original safetensors directory as `source`",
+            )
     if not ends:
         return None
     before, after = ends.get("bos"), ends.get("eos")
@@ -165,7 +168,10 @@ def _role(metadata: Mapping[str, Any], role: str, words: Sequence[str], name: st
         return None
     # a negative one would be a word from the end of the list
     if not 0 <= int(index) < len(words):
-        raise ConvertError(f"{name}: its {role} token is {index}, and it has {len(words)} tokens")
+        raise ConvertError(
+            f"{name}: its {role} token is {index}, and its vocabulary has {len(words)} tokens",
+            hint="name the original safetensors directory as `source`",
+        )
     return words[int(index)]
 
 

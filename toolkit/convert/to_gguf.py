@@ -66,7 +66,9 @@ def convert_to_gguf(folder: Path, place: Path, kind: str, progress: Progress) ->
     config_json = read_config(folder)
     architecture = _architecture(architecture_of(folder, config_json), config_json)
     if kind not in TYPES:
-        raise ConvertError(f"no GGUF type '{kind}'", hint=f"known: {', '.join(TYPES)}")
+        raise ConvertError(
+            f"the GGUF type '{kind}' does not exist", hint=f"known: {', '.join(TYPES)}"
+        )
     name = folder.absolute().name
     file = place / f"{name}-{kind}.gguf"
     with (

@@ -88,10 +88,14 @@ def _ngrams(given: _Given) -> Iterator[Misfit]:
     shared, pages = ngrams.on("dp_shared_memory"), ngrams.on("use_thp")
     for name, is_on in (("dp_shared_memory", shared), ("use_thp", pages)):
         if is_on and ngrams.off("cpu_offload"):
-            fix = "omit `cpu_offload: false`, or omit it"
+            fix = f"omit `cpu_offload: false` or {name}"
             yield ("engram_config", name), "needs cpu_offload", fix
     if shared and pages:
-        yield ("engram_config", "use_thp"), "excludes dp_shared_memory", "omit one of them"
+        yield (
+            ("engram_config", "use_thp"),
+            "cannot be combined with dp_shared_memory",
+            "omit one of them",
+        )
     if shared and (given.number("data_parallel_size") or 1) <= 1:
         fix = "set data_parallel_size to 2 or more, or omit it"
         yield ("engram_config", "dp_shared_memory"), "needs more than one replica", fix
@@ -151,7 +155,7 @@ def _parallel(given: _Given) -> Iterator[Misfit]:
         text = f"is {rank}; with data_parallel_size {size} it must be less than {size}"
         yield ("data_parallel_rank",), text, None
     if given.on("data_parallel_external_lb") and given.on("data_parallel_hybrid_lb"):
-        text = "excludes data_parallel_external_lb"
+        text = "cannot be combined with data_parallel_external_lb"
         yield ("data_parallel_hybrid_lb",), text, "omit one of them"
     rank, nodes = given.number("node_rank"), given.number("nnodes") or 1
     if rank is not None and rank >= nodes:

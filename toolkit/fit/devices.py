@@ -93,7 +93,7 @@ def _memory(name: str) -> int:
         near = close_matches(name.lower(), KNOWN_GIB)
         listed = f"did you mean {near[0]}? Or" if near else f"one of {', '.join(KNOWN_GIB)}; or"
         raise UsageError(
-            f"no GPU '{name}' is known", hint=f"{listed} write its memory, as in 24GiB:2"
+            f"the GPU '{name}' is not known", hint=f"{listed} write its memory, as in 24GiB:2"
         ) from error
 
 

@@ -54,7 +54,7 @@ def read_source(text: str) -> Source:
     if not text.strip():
         raise InvalidSource("the name of the model is empty", hint="name a model or a file")
     if text.startswith(_PATHS):
-        raise MissingPath(f"there is no {text}", hint="check the path")
+        raise MissingPath(f"{text} does not exist", hint="check the path")
     near = f"did you mean hf:{text}?" if _HUB_NAME.fullmatch(text) else suggest(text)
     raise InvalidSource(f"'{text}' is neither a file nor a known model", hint=near)
 

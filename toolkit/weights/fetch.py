@@ -158,7 +158,11 @@ def _url(source: UrlSource, progress: Progress, allow_pickle: bool) -> Fetched:
     # again: the place is named after the address, and may have been filled for another digest
     actual = digest(fetched.path / source.name)
     if source.sha256 and actual != f"sha256:{source.sha256.lower()}":
-        raise SourceError(f"{source} is kept as {actual}, not sha256:{source.sha256}")
+        raise SourceError(
+            f"the file of {source} in the cache has the digest {actual}, expected"
+            f" sha256:{source.sha256}",
+            hint="check the digest; if it is right, the file has changed: toolkit cache prune",
+        )
     return Fetched(fetched.path / source.name, actual)
 
 

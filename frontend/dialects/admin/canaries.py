@@ -87,7 +87,7 @@ def changes_of(body: CanaryEdit) -> tuple[dict[str, Any], str | None]:
 
 
 def show_canary(one: Canary, figures: Mapping[str, Mapping[str, Any]] | None = None) -> Shown:
-    """A canary. `figures`: the statistics of each target in this gateway."""
+    """A canary. `figures`: the statistics of each target."""
     return {
         "id": one.id,
         "object": "canary",

@@ -36,7 +36,7 @@ def check_form(fields: Mapping[str, str], filename: str | None) -> int | None:
         raise require("purpose")
     if purpose != BATCH:
         reason = (
-            "the gateway has no use for such files"
+            "the gateway does not use such files"
             if purpose in _OTHERS
             else "the purpose is unknown"
         )

@@ -129,6 +129,52 @@ def test_a_key_file_is_imported_once(run: Run, tmp_path: Path) -> None:
     assert problem.startswith(f"error: {file}:1: ")
 
 
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("eve user", "expected 'NAME ROLE sha256:HEX'"),
+        ("eve  user sha256:" + "0" * 64, "expected 'NAME ROLE sha256:HEX'"),
+        ("eve user sha256:" + "0" * 63, "64 lowercase hexadecimal digits"),
+        ("eve user sha256:" + "A" * 64, "64 lowercase hexadecimal digits"),
+        ("eve user md5:" + "0" * 64, "64 lowercase hexadecimal digits"),
+        ("eve root sha256:" + "0" * 64, "the role must be one of"),
+        ("=eve user sha256:" + "0" * 64, "the name must be"),
+        ("e" * 65 + " user sha256:" + "0" * 64, "the name must be"),
+        ("anonymous user sha256:" + "0" * 64, "is reserved"),
+        ("tk-a-secret-in-the-wrong-file", "expected 'NAME ROLE sha256:HEX'"),
+        ("\x00", "expected 'NAME ROLE sha256:HEX'"),
+    ],
+)
+def test_a_malformed_line_imports_nothing(
+    run: Run, tmp_path: Path, line: str, problem: str
+) -> None:
+    file = tmp_path / "gateway.keys"
+    add_key(file, "ada", "user")
+    with file.open("a") as lines:
+        lines.write(f"# a comment\n\n{line}\n")
+    code, _, text = run("keys", "import", str(file))
+    assert code == 2
+    assert text.startswith(f"error: {file}:4: ")
+    assert problem in text
+    assert "secret" not in text, "a line may hold a key"
+    assert shown(run, "users", "list") == [], "all or none"
+
+
+def test_a_file_that_is_not_of_keys_imports_nothing(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "gateway.keys"
+    for make in (lambda: file.write_bytes(b"\xff\xfe\x00"), file.unlink, file.mkdir):
+        make()
+        code, _, text = run("keys", "import", str(file))
+        assert (code, text.count("\n")) == (2, 1), text
+        assert text.startswith(f"error: {file}")
+    file.rmdir()
+    add_key(file, "ada", "user")
+    file.write_text(file.read_text() * 2)
+    code, _, text = run("keys", "import", str(file))
+    assert (code, "the key is the same as in line 1" in text) == (2, True)
+    assert shown(run, "users", "list") == []
+
+
 def test_an_import_takes_over_no_account(run: Run, tmp_path: Path) -> None:
     run("users", "create", "ada", "--role", "admin")
     file = tmp_path / "gateway.keys"

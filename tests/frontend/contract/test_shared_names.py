@@ -113,8 +113,18 @@ def test_users_share_two_versions_and_each_stays_at_both_gateways(house: House) 
     assert set(seen.values()) == {"chat@1", "chat@2"}
     records = house.one.get("/admin/audit/search", params={"limit": 100}).json()["data"]
     assert {"chat@1", "chat@2"} <= {one["model"] for one in records}
-    shown = house.one.get("/admin/canaries/chat").json()
-    assert sum(one["requests"] for one in shown["targets"]) == USERS - 1
+    models = [*seen.values()] * 2
+    sums = [models.count("chat@1"), models.count("chat@2")]
+
+    def counted() -> list[list[int]]:
+        paths = ((api, "/admin/canaries/chat") for api in (house.one, house.two))
+        shown = [api.get(path).json()["targets"] for api, path in paths]
+        return [[one["requests"] for one in targets] for targets in shown]
+
+    # both gateways show what both have seen; answers from the cache do not count
+    wait_for(lambda: counted() == [sums, sums], what="the sums of both gateways")
+    shown = house.two.get("/admin/canaries").json()["data"][0]
+    assert sum(one["requests"] for one in shown["targets"]) == 2 * (USERS - 1)
     assert {one["state"] for one in shown["targets"]} == {"ready"}
     metrics = house.one.get("/admin/metrics").text
     assert 'gateway_canary_requests_total{canary="chat",result="ok",target="chat@1"}' in metrics

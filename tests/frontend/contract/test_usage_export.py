@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from frontend.dialects.admin.usage import render_csv
 from frontend.domain.metering import Owner, UsageRow
 from frontend.domain.usage import Usage
 from frontend.store.database import Database
@@ -60,6 +61,18 @@ def test_a_long_table_says_that_it_goes_on(campus: Campus) -> None:
     rows = [*table(first), *table(second)]
     assert [row["key_id"] for row in rows] == [f"k{number:06}" for number in range(_ROWS)]
     assert {row["model"] for row in rows} == {f"'{_MODEL}"}, "a spreadsheet must not run it"
+
+
+@pytest.mark.parametrize(
+    "text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", '=HYPERLINK("x")']
+)
+def test_no_cell_is_a_formula(text: str) -> None:
+    """Names of models come from upstreams, so they may be anything."""
+    row = {"start": "2026-11-01T00:00:00Z", "start_us": 1, "model": text, "requests": -1}
+    table = render_csv([row], ["model"], ["requests"]).decode()
+    (read,) = csv.DictReader(io.StringIO(table, newline=""))
+    assert read["model"] == "'" + text
+    assert read["requests"] == "-1", "a number is not text"
 
 
 def test_a_table_without_rows_has_the_same_columns(campus: Campus) -> None:

@@ -20,8 +20,28 @@ from frontend.store.database import Database
 from frontend.store.location import Location
 from frontend.store.migrate import current_revision
 from frontend.store.responses import ResponseStore
-from frontend.store.tables import admin_events, metadata, organisations
+from frontend.store.tables import (
+    admin_events,
+    counters,
+    metadata,
+    organisations,
+    reservations,
+    usage,
+)
 from tests.support.accounts import add, opened
+from tests.support.ledgers import (
+    add_quota,
+    check_books,
+    check_views,
+    credits_of,
+    drained,
+    ledger_of,
+    reserve,
+    rows_of,
+    subscribe,
+    used,
+)
+from tests.support.processes import PATIENCE_S
 
 
 @pytest.fixture
@@ -112,6 +132,44 @@ async def test_a_backup_sees_one_moment(database: Database, tmp_path: Path) -> N
         assert rows["organisations"] == rows["admin_events"]
     done.set()
     await adding
+
+
+async def test_books_of_a_backup_under_writes_add_up(
+    database: Database, other: Database, tmp_path: Path
+) -> None:
+    """Requests are charged while the backup is written; what it holds adds up."""
+    await subscribe(database, "free")
+    await add_quota(database, "tokens", "month", 10**6)
+    done = asyncio.Event()
+    async with ledger_of(database) as ledger:
+        running = await reserve(ledger)
+
+        async def charge() -> None:
+            while not done.is_set():
+                ledger.settle(used(await reserve(ledger), 10, 5))
+                await drained(ledger)
+
+        charging = asyncio.create_task(charge())
+        for number in range(5):
+            async with asyncio.timeout(PATIENCE_S):
+                while len(await rows_of(database, usage)) <= number:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+            path = tmp_path / str(number)
+            written = await write_backup(database, path)
+            assert await restore_backup(other, path, force=True) == written
+            await check_views(other)
+            rows, balances = await rows_of(other, usage), await credits_of(other)
+            assert sum(balances.values()) == 0
+            assert balances["spent"] == len(rows) > number
+            (counter,) = await rows_of(other, counters)
+            assert counter.used == 15 * len(rows)
+            held = await rows_of(other, reservations)
+            assert counter.reserved == sum(one.tokens for one in held) >= 30
+            assert balances["reserved"] == len(held)
+        done.set()
+        await charging
+        ledger.settle(used(running, 10, 5))
+    assert (await check_books(database))["requests"] >= len(rows)
 
 
 def _cut(data: bytes) -> bytes:

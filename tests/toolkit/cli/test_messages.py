@@ -37,7 +37,11 @@ MESSAGES: list[tuple[list[str], str, str]] = [
     (["run", "a\x1b[31m", "x"], "'a\\x1b[31m' is neither a file nor", "list-available"),
     (["verify", ".", "--target", "embeded"], "target 'embeded'", "did you mean 'embedded'?"),
     (["build-repo", "--target", "container:26.08-vlm"], "unknown", "'container:26.08-vllm'?"),
-    (["fit", "spec.yaml", "--gpus", "h1000"], "no GPU 'h1000' is known", "did you mean h100? Or"),
+    (
+        ["fit", "spec.yaml", "--gpus", "h1000"],
+        "the GPU 'h1000' is not known",
+        "did you mean h100? Or",
+    ),
     (["fit", "spec.yaml", "--memory", "64"], "'64' is not a valid size", "write it as 64GiB"),
     (["fit", "--concurrency", "1.5"], "'--concurrency': '1.5' is not a whole number", "fit --help"),
     (["fit", "--concurrency", "-2"], "'-2' is below the minimum of 1", "fit --help"),

@@ -280,7 +280,7 @@ def test_the_builder_s_last_words_are_told(
 
 
 def test_unknown_precisions_and_models_without_any(llama: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConvertError, match="no precision 'int3'"):
+    with pytest.raises(ConvertError, match="the precision 'int3' does not exist"):
         convert(llama, Request("onnx", precision="int3"), tmp_path / "out", silent)
     (tmp_path / "encoder").mkdir()
     (tmp_path / "encoder" / "config.json").write_text('{"architectures": ["BertModel"]}')

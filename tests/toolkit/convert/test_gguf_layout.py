@@ -161,10 +161,10 @@ def test_llama_3s_rescaled_positions_are_read(tmp_path: Path) -> None:
             0.5,
             r"llama.attention.scale \(0.5\), which the toolkit cannot read",
         ),
-        ("llama.attention.sliding_window", 8, "llama has no such setting"),
+        ("llama.attention.sliding_window", 8, "which llama does not support"),
         ("llama.attention.head_count", [2, 4], "not one number above 0"),
         ("llama.attention.value_length", 16, "keys and values of different lengths"),
-        ("llama.rope.dimension_count", 4, "turns 4 of 8 numbers"),
+        ("llama.rope.dimension_count", 4, "rotary positions to 4 of 8 numbers"),
         ("split.count", 3, "was split into 3"),
     ],
 )

@@ -143,7 +143,7 @@ def test_a_language_model_needs_an_image_with_its_engine(
 
 
 def test_a_release_without_a_tensorrt_llm_image_is_refused() -> None:
-    with pytest.raises(UsageError, match=r"no TensorRT-LLM image for release 26\.08") as refused:
+    with pytest.raises(UsageError, match=r"TensorRT-LLM image for the release 26\.08") as refused:
         find_target("container:26.08-trtllm")
     assert refused.value.hint == "use container:26.07-trtllm"
 
