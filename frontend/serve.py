@@ -186,6 +186,9 @@ async def serve(
     gc.freeze()  # what exists now stays: no collection needs to look at it again
     # a request leaves nothing to collect; more often, 8 at a time cost 5 % of the CPU
     gc.set_threshold(_COLLECTED)
+    # the event loop would note each of a request's ten generators in a set, to close what is left
+    # of them at its end; all of them are closed by those who use them
+    sys.set_asyncgen_hooks(firstiter=None)
     metrics = gateway.metrics
     connections = Connections(_limits(settings), refused=metrics.refused.inc)
     metrics.watch("connections", "Open connections", connections.__len__)

@@ -14,30 +14,22 @@ _PATIENCE_US = 60_000_000
 _log = logging.getLogger(__name__)
 
 
-def _wall_us() -> int:
-    return time.time_ns() // 1000
-
-
-def _steady_us() -> int:
-    return time.monotonic_ns() // 1000
-
-
 @dataclass(slots=True)
 class Clock:
     """Call it for the microseconds since the epoch."""
 
-    wall: Callable[[], int] = _wall_us
-    steady: Callable[[], int] = _steady_us
+    wall_ns: Callable[[], int] = time.time_ns
+    steady_ns: Callable[[], int] = time.monotonic_ns
     _offset_us: int = field(init=False)
     _differs_since_us: int | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
-        self._offset_us = self.wall() - self.steady()
+        self._offset_us = self.wall_ns() // 1000 - self.steady_ns() // 1000
 
     def __call__(self) -> int:
         """Now."""
-        steady_us = self.steady()
-        difference_us = self.wall() - steady_us - self._offset_us
+        steady_us = self.steady_ns() // 1000
+        difference_us = self.wall_ns() // 1000 - steady_us - self._offset_us
         if abs(difference_us) <= _TOLERANCE_US:
             self._offset_us += difference_us  # NTP's small corrections
             self._differs_since_us = None

@@ -43,12 +43,13 @@ class Limit:
     window: Window
     amount: int
     model: str = ""
+    key: Key = field(init=False, repr=False, compare=False)
+    """The name that its counter is stored under. It is not the quota's id: a quota that is deleted
+    and created again continues with the same usage."""
 
-    @property
-    def key(self) -> Key:
-        """The name that its counter is stored under. It is not the quota's id: a quota that is
-        deleted and created again continues with the same usage."""
-        return self.scope, self.subject, self.model, self.measure, self.window.name
+    def __post_init__(self) -> None:
+        key = self.scope, self.subject, self.model, self.measure, self.window.name
+        object.__setattr__(self, "key", key)
 
     @property
     def is_brief(self) -> bool:

@@ -5,6 +5,7 @@ It can be lost: a transaction decides only by what it reads itself.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from operator import itemgetter
 
 from frontend.accounts.limits import Counter, Key, Limit, Measure, left, reset_us, roll
 from frontend.accounts.plans import Plan, Subscription
@@ -200,12 +201,16 @@ def _tightest(
     measure: Measure, limits: Iterable[Limit], counters: Mapping[Key, Counter], now_us: int
 ) -> Rate | None:
     rates = [
-        Rate(limit.amount, max(left(limit, counter, now_us), 0), reset_us(limit, counter, now_us))
+        (max(left(limit, counters[limit.key], now_us), 0), limit)
         for limit in limits
         if limit.measure is measure
-        for counter in (counters[limit.key],)
     ]
-    return min(rates, key=_remaining, default=None)
+    if not rates:
+        return None
+    # of several the first one; when it is whole again takes longer to say than what is left
+    remaining, limit = min(rates, key=itemgetter(0))
+    reset = reset_us(limit, counters[limit.key], now_us)
+    return Rate(limit.amount, remaining, reset)
 
 
 def _remaining(rate: Rate) -> int:

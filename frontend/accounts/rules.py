@@ -48,9 +48,12 @@ class Rules:
         return Rules(rest, self.payer, brief)
 
 
+_SCOPES = tuple(Scope)
+
+
 def scopes_of(owner: Owner) -> list[tuple[Scope, str]]:
     """From the widest to the narrowest."""
-    pairs = zip(Scope, (owner.organisation, owner.group, owner.user, owner.key), strict=True)
+    pairs = zip(_SCOPES, (owner.organisation, owner.group, owner.user, owner.key), strict=True)
     return [(scope, subject) for scope, subject in pairs if subject]
 
 
@@ -81,7 +84,7 @@ def rules_of(
             scopes,
             QuotaRow("user", owner.user, "", "tokens", "month", default_tokens, None),
         )
-    ordered = sorted(limits.values(), key=lambda one: (list(Scope).index(one.scope), one.key))
+    ordered = sorted(limits.values(), key=lambda one: (_SCOPES.index(one.scope), one.key))
     return Rules(tuple(ordered), payer)
 
 

@@ -46,12 +46,12 @@ class Window:
     def start(self, now_us: int) -> int:
         """When the calendar period or the rolling bucket that has `now_us` began."""
         if self.kind is Kind.CALENDAR:
-            return _micros(_floor(self.name, _moment(now_us)))
+            return _period(self.name, now_us)[0]
         return now_us - now_us % self.bucket_us if self.kind is Kind.ROLLING else 0
 
     def end(self, now_us: int) -> int:
         """When the calendar period that has `now_us` ends."""
-        return _micros(_next(self.name, _floor(self.name, _moment(now_us))))
+        return _period(self.name, now_us)[1]
 
     @property
     def bucket_us(self) -> int:
@@ -80,6 +80,19 @@ def parse_window(name: str) -> Window:
 def iso(moment_us: int) -> str:
     """A time as RFC 3339 in UTC, in whole seconds, rounded up."""
     return _moment(-(-moment_us // SECOND_US) * SECOND_US).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+_periods: dict[str, tuple[int, int]] = {}
+"""The last one of each name: a request asks for its periods a dozen times."""
+
+
+def _period(name: str, now_us: int) -> tuple[int, int]:
+    """When the calendar period that has `now_us` begins and ends."""
+    known = _periods.get(name)
+    if known is None or not known[0] <= now_us < known[1]:
+        start = _floor(name, _moment(now_us))
+        known = _periods[name] = _micros(start), _micros(_next(name, start))
+    return known
 
 
 def _moment(moment_us: int) -> datetime:

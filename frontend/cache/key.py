@@ -19,7 +19,10 @@ from frontend.domain.vectors import Embedding, Pairs
 
 _VERSION = 1
 """Of this module: what is cached under another one is never found."""
-_UNUSED = {"param", "schemas", "validation", "images", "sampling", "cache_salt", "session"}
+_UNUSED = {
+    *("param", "schemas", "validation", "images", "sampling", "cache_salt", "session"),
+    "known_bytes",
+}
 """What does not change an answer, and what is written in another way."""
 _FLOATS = {
     *("temperature", "top_p", "presence_penalty", "frequency_penalty"),

@@ -109,3 +109,5 @@ class Generation:
     """The engine shares cached prefixes of prompts only among those with the same text."""
     session: str | None = None
     """What the caller names a conversation or an agent's work by, to stay at one upstream."""
+    known_bytes: int | None = field(default=None, init=False, repr=False, compare=False)
+    """Its size once `generation.sizes` has measured it, which a request asks for several times."""

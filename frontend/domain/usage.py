@@ -78,6 +78,14 @@ class UsageCount:
     @property
     def computed(self) -> Usage:
         """The usage that models computed for the request."""
+        if len(self._last) == 1 and not self._calls:
+            (only,) = self._last.values()
+            return Usage(
+                only.prompt_tokens,
+                only.cached_tokens,
+                only.completion_tokens,
+                only.reasoning_tokens,
+            )
         prompts = {prompt: event for (prompt, _, _), event in self._last.items()}
         completions: list[Event | Usage] = [*self._last.values(), *self._calls]
         inputs: list[Event | Usage] = [*prompts.values(), *self._calls]

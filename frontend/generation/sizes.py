@@ -74,7 +74,11 @@ def check_image(model: Model, image: ImageRequest) -> None:
 
 def bytes_of(generation: Generation) -> int:
     """Bytes of all that a prompt is made of."""
-    return size_of(_texts(generation)) + _rest(generation)
+    if generation.known_bytes is None:
+        size = size_of(_texts(generation)) + _rest(generation)
+        object.__setattr__(generation, "known_bytes", size)
+        return size
+    return generation.known_bytes
 
 
 def size_of(texts: Iterable[str]) -> int:

@@ -5,9 +5,9 @@ response; one after it was written into the stream already, and is only logged h
 """
 
 import logging
+import os
 import re
 import time
-import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -216,7 +216,7 @@ def _to_sign_in(scope: Scope) -> tuple[bytes, bytes]:
 
 
 def _outcome_of(scope: Scope) -> Outcome:
-    own = uuid.uuid4().hex
+    own = os.urandom(16).hex()
     # the client's id names the answer, ours the line in the log: clients repeat theirs
     # the path is never logged, since a caller can write anything into it
     client_id = _client_id(scope["headers"]) or own

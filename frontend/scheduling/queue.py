@@ -9,8 +9,7 @@ import asyncio
 import math
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from frontend.domain.request import Place
@@ -30,6 +29,25 @@ class Bounds:
     waiting: int = 4096
     waiting_per_user: int = 64
     waiting_bytes: int = 256 * 2**20
+
+
+@dataclass(slots=True)
+class _Slot:
+    """A slot, for a block. A generator would cost each request twice as much."""
+
+    queue: "Queue"
+    job: Job
+    timeout_s: float
+    waits: Callable[[], None] | None
+    begun_s: float = 0.0
+
+    async def __aenter__(self) -> Job:
+        self.begun_s = await self.queue._begin(self.job, self.timeout_s, self.waits)
+        return self.job
+
+    async def __aexit__(self, *_: object) -> None:
+        self.queue.placed(self.job)
+        self.queue._end(self.job, self.begun_s)
 
 
 @dataclass(slots=True)
@@ -70,15 +88,18 @@ class Queue:
         """Whether nothing runs or waits, besides what can be done again later."""
         return self.running == self.policy.background and not self.policy.first.waiting
 
-    @asynccontextmanager
-    async def slot(
+    def slot(
         self, job: Job, timeout_s: float, *, waits: Callable[[], None] | None = None
-    ) -> AsyncIterator[Job]:
+    ) -> "_Slot":
         """Holds a slot for the block. `waits` is called if it must wait for one.
 
         Raises RateLimited if the user has too many waiting requests, Overloaded if all users have,
         and BackendTimeout at the deadline.
         """
+        return _Slot(self, job, timeout_s, waits)
+
+    async def _begin(self, job: Job, timeout_s: float, waits: Callable[[], None] | None) -> float:
+        """Returns when a job has its slot, with the moment when it got it."""
         if self.draining:
             raise shutting_down()
         begun_s = self.clock()
@@ -97,11 +118,7 @@ class Queue:
         if job.unplaced:
             # where it must wait for its place, others must not wait for that
             asyncio.get_running_loop().call_soon(self.placed, job)
-        try:
-            yield job
-        finally:
-            self.placed(job)
-            self._end(job, begun_s)
+        return begun_s
 
     def settle(self, job: Job, actual: int) -> None:
         """Settles the actual cost of a job that ran. Only its first call counts; for others it does

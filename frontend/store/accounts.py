@@ -114,11 +114,13 @@ async def roles_with_access(connection: AsyncConnection, **of: str) -> set[str]:
     return {str(row[0]) for row in await connection.execute(query)}
 
 
+# made once: every process asks twice a second
+_NUMBER = select(tables.changes.c.number).where(tables.changes.c.topic == _TOPIC)
+
+
 async def change_number(connection: AsyncConnection) -> int:
     """How many changes of accounts there were; a process that sees a new number reads again."""
-    table = tables.changes
-    query = select(table.c.number).where(table.c.topic == _TOPIC)
-    return (await connection.execute(query)).scalar_one_or_none() or 0
+    return (await connection.execute(_NUMBER)).scalar_one_or_none() or 0
 
 
 async def count_change(connection: AsyncConnection) -> None:

@@ -21,6 +21,7 @@ DAY_US = 86_400_000_000
 _SHARDS = 16
 SUMS = ("requests", "failures", *COUNTS)
 COLUMNS = (*OWNERS, "model")
+_KEY = ("at_us", *COLUMNS)
 _GROUP = OWNERS[:2]
 
 
@@ -48,35 +49,39 @@ must fill what is added here."""
 
 def add_sums(books: Books, rows: Iterable[dict[str, Any]], writer: str) -> None:
     """Adds rows of usage to their hours and to every view. `writer`: the gateway's id."""
-    rows, shard = list(rows), zlib.crc32(writer.encode()) % _SHARDS
-    hours = _summed(rows, HOUR_US, COLUMNS)
-    _add(books, usage_hourly, [{"hour_at_us": at_us, **one} for (at_us, *_), one in hours])
+    shard = zlib.crc32(writer.encode()) % _SHARDS
+    ones = [
+        # the time of the start: a row never moves to another hour
+        {"at_us": row["started_at_us"], "requests": 1, "failures": row["status"] >= 400, **row}
+        for row in rows
+    ]
+    # every step consists of quarters: few sums of a quarter stand for many rows
+    quarters = _summed(ones, QUARTER_US, COLUMNS)
+    hours = _summed(quarters, HOUR_US, COLUMNS)
+    _add(books, usage_hourly, [{"hour_at_us": one.pop("at_us"), **one} for one in hours])
     views = [
-        {"view": view.number, "at_us": at_us, "shard": shard, **one}
+        {"view": view.number, "shard": shard, **one}
         for view in VIEWS
-        for (at_us, *_), one in _summed(rows, view.step_us, view.columns)
+        for one in _summed(quarters, view.step_us, view.columns)
     ]
     _add(books, usage_rollups, views)
 
 
 def _summed(
     rows: Iterable[dict[str, Any]], step_us: int, columns: tuple[str, ...]
-) -> list[tuple[tuple[Any, ...], dict[str, Any]]]:
+) -> list[dict[str, Any]]:
     """One sum for each time and columns; in order, so that two gateways do not deadlock."""
     found: dict[tuple[Any, ...], dict[str, Any]] = {}
     for row in rows:
-        # the time of the start: a row never moves to another hour
-        at_us = row["started_at_us"] - row["started_at_us"] % step_us
+        at_us = row["at_us"] - row["at_us"] % step_us
         key = (at_us, *(row[name] if name in columns else "" for name in COLUMNS))
         sums = found.get(key)
         if sums is None:
-            sums = dict(zip(COLUMNS, key[1:], strict=True)) | dict.fromkeys(SUMS, 0)
+            sums = dict(zip(_KEY, key, strict=True)) | dict.fromkeys(SUMS, 0)
             found[key] = sums
-        sums["requests"] += 1
-        sums["failures"] += row["status"] >= 400
-        for name in COUNTS:
+        for name in SUMS:
             sums[name] += row[name]
-    return sorted(found.items(), key=lambda one: one[0])
+    return [sums for _, sums in sorted(found.items(), key=lambda one: one[0])]
 
 
 def _add(books: Books, table: Any, rows: list[dict[str, Any]]) -> None:

@@ -10,7 +10,7 @@ import math
 import random
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Set
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 
 from frontend.domain.models import Model
@@ -78,6 +78,25 @@ class _Waiter:
     """None: upstreams changed, so the request chooses again."""
 
 
+_NOWHERE: AbstractAsyncContextManager[None] = nullcontext()
+
+
+@dataclass(slots=True)
+class _Held:
+    """A place, for a block. A generator would cost each request twice as much."""
+
+    places: "Places"
+    asked: tuple[Model, Need, Set[str], str, float]
+    member: Member = field(init=False)
+
+    async def __aenter__(self) -> Member:
+        self.member = await self.places._take(*self.asked)
+        return self.member
+
+    async def __aexit__(self, *_: object) -> None:
+        self.places._give_back(self.member)
+
+
 @dataclass(slots=True)
 class Places:
     """Gives places at the upstreams of a fleet."""
@@ -125,31 +144,31 @@ class Places:
                     return member.name
         return None
 
-    @asynccontextmanager
-    async def hold(
+    def hold(
         self, model: Model, need: Need, tried: Set[str], call_id: str, timeout_s: float
-    ) -> AsyncIterator[Member]:
+    ) -> "_Held":
         """A place at the best upstream that was not `tried`. Raises GatewayError if none can take
         the request in time."""
-        member = await self._take(model, need, tried, call_id, timeout_s)
-        try:
-            yield member
-        finally:
-            self._give_back(member)
+        return _Held(self, (model, need, tried, call_id, timeout_s))
 
-    @asynccontextmanager
-    async def loaded(
+    def loaded(
         self, model: Model, need: Need, tried: Set[str], timeout_s: float
-    ) -> AsyncIterator[Member | None]:
+    ) -> AbstractAsyncContextManager[Member | None]:
         """While the block runs, an upstream that loads models on demand has this one loaded; yields
         that upstream, or None if no upstream does so. Does not hold a place meanwhile. Raises
         GatewayError if the load fails.
         """
-        holder = None
-        if self.fleet.is_on_demand(model):
-            fitting = self._fitting(model.name, need, tried)
-            fitting.sort(key=lambda one: _place_to_load(one, model))
-            holder = fitting[0] if fitting else None
+        if not self.fleet.is_on_demand(model):
+            return _NOWHERE
+        return self._loaded(model, need, tried, timeout_s)
+
+    @asynccontextmanager
+    async def _loaded(
+        self, model: Model, need: Need, tried: Set[str], timeout_s: float
+    ) -> AsyncIterator[Member | None]:
+        fitting = self._fitting(model.name, need, tried)
+        fitting.sort(key=lambda one: _place_to_load(one, model))
+        holder = fitting[0] if fitting else None
         if holder is None:
             yield None
             return

@@ -12,6 +12,7 @@ import ssl
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from types import SimpleNamespace
 from typing import Any
 
@@ -262,9 +263,9 @@ class Web:
 
     def _check_literal(self) -> None:
         """An address in the URL itself is not looked up, so it is checked here."""
-        with suppress(ValueError):
-            if not self.allows(ipaddress.ip_address(self.server.host)):
-                raise NotAllowed
+        literal = _literal_of(self.server.host)
+        if literal is not None and not self.allows(literal):
+            raise NotAllowed
 
     def abandon(self) -> None:
         """Ends every running call; each raises Overloaded."""
@@ -279,6 +280,15 @@ class Web:
         elif self._session is not None:
             await self._session.close()
             self._session = None
+
+
+@lru_cache(maxsize=1024)
+def _literal_of(host: str) -> Address | None:
+    """The address that a host of a URL is; None for a name."""
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        return None
 
 
 async def _note_reuse(

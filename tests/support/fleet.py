@@ -13,7 +13,7 @@ from frontend.accounts.directory.actor import OPERATOR
 from frontend.accounts.directory.directory import Directory
 from frontend.domain.ids import new_id
 from frontend.store.database import Database
-from tests.frontend.contract.test_quotas import Bank
+from tests.support.bank import Bank
 from tests.support.databases import url_of
 
 

@@ -1,6 +1,7 @@
 """`GET /v1/models`: the served models, in OpenAI's shape with extensions that clients read."""
 
 import hashlib
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -20,7 +21,11 @@ def render_model(model: Model) -> bytes:
 
 def fingerprint(model: Model) -> str:
     """Identifies the weights and their serving; with another one a seed may give another answer."""
-    known = (model.name, model.details, model.created_s, model.context_length)
+    return _fingerprint(model.name, model.details, model.created_s, model.context_length)
+
+
+@lru_cache(maxsize=256)
+def _fingerprint(*known: Any) -> str:
     return f"fp_{hashlib.sha256(repr(known).encode()).hexdigest()[:10]}"
 
 

@@ -6,6 +6,8 @@ It does not know policies. A batch that is added again changes nothing.
 import asyncio
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, fields
+from functools import cache
+from operator import attrgetter
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, select, text
@@ -148,13 +150,9 @@ class AuditStore:
 
 
 def _add(connection: Connection, entries: Sequence[Entry]) -> None:
-    kinds: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
-    make = kinds[connection.dialect.name]
-
     def put(table: Any, rows: list[dict[str, Any]]) -> None:
         if rows:
-            # an attempt before may have been committed although its connection was lost
-            connection.execute(make(table).on_conflict_do_nothing(), rows)
+            connection.execute(_addition(connection.dialect.name, table), rows)
 
     put(audit_records, [_row(record) for record, _ in entries])
     put(
@@ -176,8 +174,20 @@ def _add(connection: Connection, entries: Sequence[Entry]) -> None:
     )
 
 
+@cache
+def _addition(dialect: str, table: Any) -> Any:
+    """Made once: for a few rows, that costs more than to execute it."""
+    insert: Any = sqlite.insert if dialect == "sqlite" else postgresql.insert
+    # an attempt before may have been committed although its connection was lost
+    return insert(table).on_conflict_do_nothing()
+
+
+_NAMES = tuple(field.name for field in fields(AuditRecord))
+_values = attrgetter(*_NAMES)
+
+
 def _row(record: AuditRecord) -> dict[str, Any]:
-    return {field.name: getattr(record, field.name) for field in fields(AuditRecord)}
+    return dict(zip(_NAMES, _values(record), strict=True))
 
 
 async def _remove(connection: AsyncConnection, group_id: str, before: int, most: int) -> Removed:

@@ -61,25 +61,17 @@ class Credits(Transaction):
 
     def prices(self) -> list[StoredPrice]:
         """The whole price table; it is small."""
-        columns = [prices.c[one.name] for one in fields(StoredPrice)]
-        return [StoredPrice(*row) for row in self.connection.execute(select(*columns))]
+        return [StoredPrice(*row) for row in self.connection.execute(_PRICES)]
 
     def plans(self) -> dict[str, PlanRow]:
         """All plans by their ids, the deleted ones too: a subscription may still have one."""
-        return {row.id: _plan_of(row) for row in self.connection.execute(select(plans))}
+        return {row.id: _plan_of(row) for row in self.connection.execute(_PLANS)}
 
     def subscriptions(
         self, scope_ids: Collection[str], plans_by_id: dict[str, PlanRow], *, lock: bool = False
     ) -> dict[Scope, SubscriptionRow]:
         """The subscriptions of these subjects that have not ended."""
-        statement = (
-            select(subscriptions)
-            .where(subscriptions.c.scope_id.in_(bindparam("ids", expanding=True)))
-            .where(subscriptions.c.ended_at_us.is_(None))
-            .order_by(subscriptions.c.id)
-        )
-        if lock:
-            statement = statement.with_for_update()
+        statement = _LOCKED_SUBSCRIPTIONS if lock else _SUBSCRIPTIONS
         return {
             (row.scope_kind, row.scope_id): SubscriptionRow(
                 row.id,
@@ -178,6 +170,16 @@ class Credits(Transaction):
         return {scope: names for scope, names in balances.items() if scope in scopes}
 
 
+# statements are made once: for a few rows, that costs more than to execute them
+_PRICES = select(*(prices.c[one.name] for one in fields(StoredPrice)))
+_PLANS = select(plans)
+_SUBSCRIPTIONS = (
+    select(subscriptions)
+    .where(subscriptions.c.scope_id.in_(bindparam("ids", expanding=True)))
+    .where(subscriptions.c.ended_at_us.is_(None))
+    .order_by(subscriptions.c.id)
+)
+_LOCKED_SUBSCRIPTIONS = _SUBSCRIPTIONS.with_for_update()
 _BALANCES = (
     select(credit_accounts)
     .where(credit_accounts.c.scope_id.in_(bindparam("ids", expanding=True)))

@@ -84,8 +84,7 @@ class Reservations(Transaction):
 
     def count_gateways(self, now_us: int) -> int:
         """How many gateways are alive."""
-        alive = select(gateways.c.id).where(gateways.c.expires_at_us >= now_us)
-        return len(self.connection.execute(alive).all())
+        return len(self.connection.execute(_ALIVE, {"now_us": now_us}).all())
 
     def end_gateway(self, gateway_id: str) -> None:
         """Ends a lease: the gateway has settled everything."""
@@ -93,6 +92,7 @@ class Reservations(Transaction):
 
 
 # statements are made once: for a few rows, that costs more than to execute them
+_ALIVE = select(gateways.c.id).where(gateways.c.expires_at_us >= bindparam("now_us"))
 _AMONG = reservations.c.request_id.in_(bindparam("ids", expanding=True))
 _TAKE = delete(reservations).where(_AMONG).returning(reservations.c.request_id)
 _EXISTING = select(reservations.c.request_id).where(_AMONG)

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -65,8 +66,8 @@ class Format:
         return _dump(shown)
 
     def _text(self, record: logging.LogRecord, stack: list[str]) -> bytes:
-        at = datetime.fromtimestamp(record.created)  # a person reads it here
-        head = f"{at:%Y-%m-%d %H:%M:%S},{at.microsecond // 1000:03d} {record.levelname}"
+        second = int(record.created)
+        head = f"{_time_of(second)},{int(record.created % 1 * 1000):03d} {record.levelname}"
         text = "\n  ".join([f"{head} {record.name} {self._message(record)}", *stack])
         return text.encode("utf-8", "replace")
 
@@ -80,6 +81,12 @@ class Format:
         if self.shows_upstream_text and (text := getattr(record, "upstream_text", "")):
             message = f"{message}: {text}"
         return redact(message)
+
+
+@lru_cache(maxsize=4)
+def _time_of(second: int) -> str:
+    """In this machine's zone: a person reads it here."""
+    return f"{datetime.fromtimestamp(second):%Y-%m-%d %H:%M:%S}"
 
 
 def _dump(shown: dict[str, Any]) -> bytes:

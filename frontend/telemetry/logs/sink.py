@@ -85,7 +85,9 @@ class Waiting:
             self._losses.add(1)
             return
         self._lines.append(line)
-        self._wake.set()
+        # the thread clears it before it takes lines, so that it cannot miss this one
+        if not self._wake.is_set():
+            self._wake.set()
 
     def take(self, wait_s: float | None) -> list[bytes]:
         """The next lines, about one MiB at most; none after `wait_s`, or once it is closed."""

@@ -5,6 +5,7 @@ With `client`, the only modules that know gRPC.
 
 import asyncio
 import contextlib
+from collections import deque
 from collections.abc import Iterator
 from typing import Any, Protocol
 
@@ -35,6 +36,9 @@ _OPTIONS = [
     # else channels with equal settings share one connection
     ("grpc.use_local_subchannel_pool", 1),
 ]
+
+_MOST_AHEAD = 16
+"""Messages of a stream that wait for their reader, besides those that gRPC holds."""
 
 
 class _Cancellable(Protocol):
@@ -138,18 +142,49 @@ class Reader:
 
     def __init__(self, call: Any) -> None:
         self.call = call
-        self._reading: asyncio.Future[Any] | None = None
+        self._messages: deque[Any] = deque()
+        self._reading: asyncio.Task[None] | None = None
+        self._awaited: asyncio.Future[None] | None = None
+        self._failure: BaseException | None = None
+        self._is_over = False
 
     async def read(self) -> Any:
         """The next message, or None at the end."""
-        reading = self._reading or asyncio.ensure_future(self.call.read())
-        self._reading = reading
+        while not self._messages:
+            if self._failure is not None:
+                failure, self._failure = self._failure, None
+                try:
+                    raise failure
+                finally:
+                    del failure  # it refers to this frame
+            if self._is_over:
+                return None
+            # one task for many messages: one for each costs a burst a tenth of its CPU
+            if self._reading is None:
+                self._reading = asyncio.create_task(self._read_ahead())
+            self._awaited = asyncio.get_running_loop().create_future()
+            await self._awaited
+        return self._messages.popleft()
+
+    async def _read_ahead(self) -> None:
+        """Reads until the end, or until enough messages wait for their reader."""
         try:
-            message = await asyncio.shield(reading)
-            return None if message is grpc.aio.EOF else message
+            while not self._is_over and len(self._messages) < _MOST_AHEAD:
+                message = await self.call.read()
+                self._is_over = message is grpc.aio.EOF
+                if not self._is_over:
+                    self._messages.append(message)
+                self._wake()
+        except BaseException as error:
+            # also that of a cancelled call, which does not cancel this task
+            self._failure, self._is_over = error.with_traceback(None), True
+            self._wake()
         finally:
-            if reading.done():
-                self._reading = None
+            self._reading = None
+
+    def _wake(self) -> None:
+        if self._awaited is not None and not self._awaited.done():
+            self._awaited.set_result(None)
 
     async def read_out(self) -> None:
         """Reads to the end."""

@@ -89,7 +89,7 @@ async def test_a_clock_that_jumps_gives_no_second_budget(databases: Databases) -
 
 def test_the_clock_follows_a_jump_after_a_minute() -> None:
     wall, steady = NOW_US, 0
-    clock = Clock(lambda: wall, lambda: steady)
+    clock = Clock(lambda: wall * 1000, lambda: steady * 1000)
     steady += SECOND_US
     wall += SECOND_US + 1000
     assert clock() == NOW_US + SECOND_US + 1000

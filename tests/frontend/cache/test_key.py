@@ -17,6 +17,7 @@ from frontend.domain.sampling import Sampling
 from frontend.domain.structure import Expected, SchemaUse, Structure, Validation
 from frontend.domain.tools import Function, Tools
 from frontend.domain.vectors import Embedding, Pairs
+from frontend.generation.sizes import bytes_of
 
 TALK = Generation(
     Conversation((Message("user", "hi"),)), Sampling(temperature=0, max_tokens=8), Reply()
@@ -118,3 +119,10 @@ def test_only_a_temperature_of_0_or_a_seed_determines_an_answer() -> None:
     assert is_determined(replace(TALK, sampling=Sampling(temperature=1, seed=0)))
     for sampling in (Sampling(), Sampling(temperature=0.1), Sampling(top_k=1)):
         assert not is_determined(replace(TALK, sampling=sampling))
+
+
+def test_the_key_does_not_depend_on_whether_the_size_was_measured() -> None:
+    new = replace(TALK)
+    before = key(new)
+    assert bytes_of(new) == bytes_of(new) == new.known_bytes
+    assert key(new) == before == key(replace(TALK))

@@ -9,7 +9,7 @@ import pytest
 
 from frontend.accounts.callers import CHECK_S
 from frontend.accounts.memory import RULES_US
-from tests.frontend.contract.test_quotas import Bank, _staffed
+from tests.support.bank import Bank, staffed
 from tests.support.changes import CASES
 from tests.support.databases import Databases, url_of
 from tests.support.echo import EchoTriton
@@ -44,7 +44,7 @@ def fleet(
     """With Redis on PostgreSQL, and without it on SQLite."""
     folder, with_redis = tmp_path_factory.mktemp("fleet"), request.param == "redis"
     location = databases.postgres() if with_redis else databases.sqlite()
-    admin = asyncio.run(_staffed(location))
+    admin = asyncio.run(staffed(location))
     flags = ["--require-keys", "--database-url", url_of(location)]
     redis = RedisServer(folder)
     triton = echo_triton.grpc_address

@@ -20,8 +20,8 @@ from frontend.store.database import Database
 from frontend.store.location import Location, parse_location
 from frontend.store.migrate import upgrade
 from frontend.store.tables import audit_records, counters, gateways, usage, usage_hourly
-from tests.frontend.contract.test_quotas import Bank
 from tests.support.accounts import add, opened
+from tests.support.bank import Bank
 from tests.support.databases import Postgres, server_folder
 from tests.support.echo import EchoTriton, script
 from tests.support.gateway import Gateway, run_gateway

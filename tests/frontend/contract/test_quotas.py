@@ -7,7 +7,6 @@ import io
 import re
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,60 +18,12 @@ from sqlalchemy import update
 from frontend.store.database import Database
 from frontend.store.location import Location
 from frontend.store.tables import gateways, reservations
-from tests.support.accounts import add, opened
+from tests.support.bank import Bank, staffed
 from tests.support.databases import Databases
 from tests.support.echo import EchoTriton, script
-from tests.support.gateway import Gateway, run_gateway
+from tests.support.gateway import run_gateway
 from tests.support.ledgers import check_books, rows_of
 from tests.support.processes import wait_for
-
-
-@dataclass
-class Bank:
-    """A gateway whose callers have limits."""
-
-    gateway: Gateway
-    location: Location
-    admin: str
-
-    def ask(
-        self, method: str, path: str, key: str = "", body: Any = None, **more: Any
-    ) -> httpx2.Response:
-        headers = {"authorization": f"Bearer {key or self.admin}"}
-        url = self.gateway.url + path
-        return httpx2.request(method, url, json=body, headers=headers, timeout=30, **more)
-
-    def make(self, path: str, **body: Any) -> dict[str, Any]:
-        answer = self.ask("POST", path, body=body)
-        assert answer.status_code in (200, 201), answer.text
-        made: dict[str, Any] = answer.json()
-        return made
-
-    def user(self, name: str, **quotas: int) -> tuple[str, str]:
-        """The id and a key of a new user with quotas such as `tokens_month=100`."""
-        user = self.make("/admin/users", name=name, role="student")["id"]
-        key = self.make("/admin/keys", user_id=user)["key"]
-        for quota, amount in quotas.items():
-            measure, _, period = quota.partition("_")
-            what = {"measure": measure, "period": period, "amount": amount}
-            self.make("/admin/quotas", scope_kind="user", scope_id=user, **what)
-        return user, key
-
-    def chat(self, key: str, text: str = "hello", **more: Any) -> httpx2.Response:
-        message = {"role": "user", "content": text}
-        body = {"model": "echo", "messages": [message], **more}
-        return self.ask("POST", "/v1/chat/completions", key, body)
-
-    def left(self, key: str, measure: str = "tokens") -> dict[str, Any]:
-        """The caller's limit of this measure."""
-        data = self.ask("GET", "/me/quotas", key).json()["data"]
-        (limit,) = [one for one in data if one["measure"] == measure]
-        return dict(limit)
-
-    def settled(self, key: str, measure: str = "tokens") -> int:
-        """What is used, once nothing is reserved any more."""
-        wait_for(lambda: self.left(key, measure)["reserved"] == 0, what="the settle")
-        return int(self.left(key, measure)["used"])
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +31,7 @@ def bank(
     echo_triton: EchoTriton, databases: Databases, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Bank]:
     location = databases.sqlite()
-    admin = asyncio.run(_staffed(location))
+    admin = asyncio.run(staffed(location))
     log = tmp_path_factory.mktemp("bank") / "log"
     with run_gateway(echo_triton.grpc_address, log, *_flags(location)) as gateway:
         yield Bank(gateway, location, admin)
@@ -88,13 +39,6 @@ def bank(
 
 def _flags(location: Location) -> list[str]:
     return ["--require-keys", "--database-url", f"sqlite:///{location.file}"]
-
-
-async def _staffed(location: Location) -> str:
-    database = Database(location)
-    _, key = await add(await opened(database), "chief", "admin")
-    await database.close()
-    return key
 
 
 def test_headers_say_what_is_left_on_every_answer(bank: Bank) -> None:
@@ -432,7 +376,7 @@ def test_a_killed_gateway_is_settled_by_the_next_one(
     echo_triton: EchoTriton, location: Location, tmp_path: Path
 ) -> None:
     """`kill -9` in the middle of streams: what was written down is charged, nothing stays."""
-    admin, url = asyncio.run(_staffed(location)), location.url
+    admin, url = asyncio.run(staffed(location)), location.url
     if not location.is_sqlite:
         url = url.set(drivername="postgresql")
     flags = ["--require-keys", "--database-url"]

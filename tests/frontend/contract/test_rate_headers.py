@@ -7,7 +7,8 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.frontend.contract.test_quotas import Bank, bank
+from tests.frontend.contract.test_quotas import bank
+from tests.support.bank import Bank
 from tests.support.echo import script
 
 __all__ = ["bank"]

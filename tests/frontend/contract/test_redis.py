@@ -10,8 +10,8 @@ import httpx2
 import pytest
 
 from frontend.store.database import Database
-from tests.frontend.contract.test_quotas import Bank
 from tests.support.accounts import add, opened
+from tests.support.bank import Bank
 from tests.support.databases import Databases
 from tests.support.echo import EchoTriton, script
 from tests.support.gateway import run_gateway

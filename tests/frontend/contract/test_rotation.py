@@ -12,7 +12,7 @@ import pytest
 from frontend.store.database import Database
 from frontend.store.location import Location
 from frontend.store.tables import usage
-from tests.frontend.contract.test_quotas import Bank, _staffed
+from tests.support.bank import Bank, staffed
 from tests.support.databases import url_of
 from tests.support.echo import EchoTriton, script
 from tests.support.gateway import run_gateway
@@ -22,7 +22,7 @@ from tests.support.processes import wait_for
 
 @pytest.fixture
 def banks(echo_triton: EchoTriton, location: Location, tmp_path: Path) -> Iterator[list[Bank]]:
-    admin = asyncio.run(_staffed(location))
+    admin = asyncio.run(staffed(location))
     flags = ["--require-keys", "--database-url", url_of(location)]
     triton = echo_triton.grpc_address
     with (

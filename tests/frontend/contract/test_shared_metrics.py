@@ -15,8 +15,8 @@ from sqlalchemy import update
 from frontend.store.database import Database
 from frontend.store.location import Location
 from frontend.store.tables import gateways
-from tests.frontend.contract.test_quotas import Bank
 from tests.support.accounts import add, opened
+from tests.support.bank import Bank
 from tests.support.databases import url_of
 from tests.support.echo import EchoTriton, script
 from tests.support.gateway import Gateway, run_gateway

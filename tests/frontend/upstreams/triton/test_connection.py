@@ -1,5 +1,6 @@
 """What goes to Triton beside a request: its place in a trace, as metadata of gRPC."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -36,8 +37,12 @@ class _Server(grpc.GenericRpcHandler):
     async def _infer(self, request: Any, _: Any) -> Any:
         return service_pb2.ModelInferResponse(model_name=request.model_name)
 
-    async def _stream(self, request: Any, _: Any) -> AsyncIterator[Any]:
-        yield service_pb2.ModelStreamInferResponse()
+    async def _stream(self, request: Any, context: Any) -> AsyncIterator[Any]:
+        # more than wait for their reader at a time
+        for number in range(40):
+            yield service_pb2.ModelStreamInferResponse(error_message=str(number))
+        if request.model_name == "broken":
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "gone")
 
 
 @pytest.fixture
@@ -60,3 +65,37 @@ async def test_calls_carry_their_place_in_a_trace(served: tuple[Connection, Seen
     await connection.stream(request, TRACED.timeout_s, TRACED.headers).read_out()
     await connection.infer(request, Call("ada/id", 5))
     assert seen == [dict(TRACED.headers), dict(TRACED.headers), {}]
+
+
+async def test_a_stream_is_read_in_order_to_its_end(served: tuple[Connection, Seen]) -> None:
+    connection, _ = served
+    reader = connection.stream(service_pb2.ModelInferRequest(model_name="m"), 60)
+    # who stops waiting for a message leaves it to the next one
+    waiting = asyncio.create_task(reader.read())
+    await asyncio.sleep(0)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert [(await reader.read()).error_message for _ in range(40)] == [*map(str, range(40))]
+    assert await reader.read() is None
+    assert await reader.read() is None
+
+
+async def test_a_stream_that_breaks_gives_what_came_and_then_why(
+    served: tuple[Connection, Seen],
+) -> None:
+    connection, _ = served
+    reader = connection.stream(service_pb2.ModelInferRequest(model_name="broken"), 60)
+    assert [(await reader.read()).error_message for _ in range(40)] == [*map(str, range(40))]
+    with pytest.raises(grpc.aio.AioRpcError, match="gone"):
+        await reader.read()
+
+
+async def test_a_cancelled_call_ends_its_reader(served: tuple[Connection, Seen]) -> None:
+    connection, _ = served
+    reader = connection.stream(service_pb2.ModelInferRequest(model_name="m"), 60)
+    await reader.read()
+    reader.call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reader.read_out()
+    assert not asyncio.current_task().cancelling()  # type: ignore[union-attr]
