@@ -50,7 +50,7 @@ class Crowd:
 
     http: aiohttp.ClientSession
     """It costs a tenth of httpx2's client: a gateway serves few requests per second here, but the
-    requests of users must be there again at once, also on a busy machine."""
+    requests of users must come back immediately, also on a busy machine."""
     served: Counter[str] = field(default_factory=Counter)
     places: dict[str, int] = field(default_factory=dict)
     other: Gateway | None = None
