@@ -21,11 +21,12 @@ RUN cp -r frontend /opt/gateway/lib/python3*/site-packages/ \
  && /opt/gateway/bin/python -m compileall -q /opt/gateway/lib/python3*/site-packages/frontend \
  && find /opt/gateway -type d \( -name tests -o -path '*/sqlalchemy/testing' -o -path '*/numpy/f2py' -o -path '*/numpy/typing' -o -path '*/site-packages/pycparser' \) -prune -exec rm -rf {} + \
  && find /opt/gateway/lib -path '*/sqlalchemy/dialects/*' -type d \( -name mssql -o -name mysql -o -name oracle \) -prune -exec rm -rf {} + \
- # parts of numpy that are not used here, its modules for tests, and the text rendering of Pillow
+ # parts of numpy and Pillow that are not used here: tests, the rendering of text, colour profiles
  && site=$(echo /opt/gateway/lib/python3*/site-packages) \
  && rm -rf "$site"/numpy/distutils "$site"/numpy/fft "$site"/numpy/ma "$site"/numpy/polynomial "$site"/numpy/random \
     "$site"/numpy/testing "$site"/numpy/_core/_simd.* "$site"/numpy/_core/_*_tests.* \
-    "$site"/PIL/_imagingft.* "$site"/pillow.libs/libfreetype-* "$site"/pillow.libs/libharfbuzz-* \
+    "$site"/PIL/_imaging{ft,cms,math,morph,tk}.* \
+    "$site"/pillow.libs/lib{freetype,harfbuzz,png16,brotlidec,brotlicommon,lcms2}-* \
  # servers and test helpers of clients
  && rm -rf "$site"/aiohttp/web*.py "$site"/aiohttp/test_utils.py "$site"/aiohttp/pytest_plugin.py "$site"/tritonclient/http \
  # Google's own APIs, of which traces use only the errors
