@@ -36,12 +36,12 @@ def build(
     from pathlib import Path  # noqa: PLC0415  importing toolkit is cheap
 
     from toolkit.building import build as build_spec  # noqa: PLC0415
+    from toolkit.building import load_for_build  # noqa: PLC0415
     from toolkit.progress import silent  # noqa: PLC0415
-    from toolkit.spec import load  # noqa: PLC0415
     from toolkit.targets import find_target  # noqa: PLC0415
 
     found = find_target(target)
-    return build_spec(load(Path(models), found), found, Path(output), progress or silent)
+    return build_spec(load_for_build(Path(models), found), found, Path(output), progress or silent)
 
 
 def verify(

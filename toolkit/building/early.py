@@ -24,8 +24,9 @@ from toolkit.fields.entry import DeclaredFields
 from toolkit.kinds.encoding import check_context
 from toolkit.progress import silent
 from toolkit.repository.configs import make_models
-from toolkit.repository.plan import ModelPlan, Plan
-from toolkit.spec import SourcedEntry, Spec
+from toolkit.repository.plan import ModelPlan, Plan, make_plan
+from toolkit.spec import InvalidSpec, SourcedEntry, Spec, load
+from toolkit.targets import Target
 from toolkit.verifier import Severity, verify_repository
 
 _NO_DIGEST = f"sha256:{'0' * 64}"
@@ -44,6 +45,34 @@ def check_early(spec: Spec, plan: Plan) -> dict[str, State]:
             _check_tensors(spec, plan, states, Path(scratch))
     failures.refuse()
     return states
+
+
+def load_for_build(path: Path, target: Target) -> Spec:
+    """Reads a models.yaml. Raises SpecError with all errors, also those of the weights of entries
+    that are valid."""
+    try:
+        return load(path, target)
+    except InvalidSpec as error:
+        raise _with_weights(error, target) from error
+
+
+def _with_weights(error: InvalidSpec, target: Target) -> SpecError:
+    """The same error, with what a build would refuse in the other entries."""
+    spec, failures = error.read, Failures(error.read)
+    failures.add(error)
+    try:
+        # with all entries: one may name another
+        plan = make_plan(spec.models, target, spec.file)
+        for model in plan.models:
+            if model.name in error.valid and isinstance(model.entry, SourcedEntry):
+                _state(spec, plan, model, failures)
+        failures.refuse()
+    except SpecError as all_errors:
+        # with the exit code of an invalid file, whatever else is wrong
+        return SpecError(all_errors.findings)
+    except ToolkitError:  # what is left of an entry with errors may not be enough
+        pass
+    return error
 
 
 def _state(spec: Spec, plan: Plan, model: ModelPlan, failures: Failures) -> State:

@@ -38,8 +38,12 @@ class Failures:
         try:
             yield
         except SpecError as error:
-            self.findings += error.findings
-            self._causes.append(error)
+            self.add(error)
+
+    def add(self, error: SpecError) -> None:
+        """Keeps the findings of an error."""
+        self.findings += error.findings
+        self._causes.append(error)
 
     def refuse(self) -> None:
         """Raises BuildError when anything was kept; its exit code is that of all errors."""
@@ -47,10 +51,14 @@ class Failures:
             return
         order = sorted(self.findings, key=lambda each: (each.place.line, each.text))
         # only mistakes in models.yaml: reported as such, not as a failed build
-        if all(type(cause) is SpecError for cause in self._causes):
+        if all(_is_of_the_file(cause) for cause in self._causes):
             raise SpecError(order) from self._causes[0]
         failure = BuildError(order)
         codes = {cause.exit_code for cause in self._causes}
         # scripts tell a failed download from a failed conversion by the code
         failure.exit_code = codes.pop() if len(codes) == 1 else BuildError.exit_code
         raise failure from self._causes[0]
+
+
+def _is_of_the_file(cause: ToolkitError) -> bool:
+    return isinstance(cause, SpecError) and not isinstance(cause, BuildError)

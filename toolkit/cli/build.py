@@ -64,7 +64,7 @@ def build_repo(options: Options) -> None:
         toolkit build-repo models.yaml --target container:26.08-vllm --output gpu_repository
     """
     # imported here: `--help` and completion read this module without pydantic (0.2 s)
-    from toolkit.spec import load
+    from toolkit.building import build, load_for_build
     from toolkit.targets import find_target
 
     if options.offline and not options.dry_run:
@@ -73,7 +73,7 @@ def build_repo(options: Options) -> None:
         )
     # before the file is read, whose errors depend on it
     target = find_target(options.target)
-    spec = load(options.models, target)
+    spec = load_for_build(options.models, target)
     if options.dry_run:
         from toolkit.building.preview import preview
         from toolkit.cli.preview import show
@@ -82,7 +82,6 @@ def build_repo(options: Options) -> None:
             planned = preview(spec, target, options.output, offline=options.offline)
         show(planned, options.as_json)
         return
-    from toolkit.building import build
     from toolkit.quantize.report import read_report, summary_line
 
     started = time.monotonic()

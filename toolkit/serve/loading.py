@@ -41,6 +41,10 @@ class _NotLoaded(Exception):
     """One model; its reason is reported with those of the others."""
 
 
+class _Enough(Exception):
+    """The other loads are of no use, so their ends are not awaited."""
+
+
 class Logs:
     """The log of a server and those of its models' steps, from the time of creation on."""
 
@@ -63,16 +67,21 @@ class Logs:
 
 
 def load_all(
-    load: Callable[[str], str | None], models: list[str], progress: Progress
+    load: Callable[[str], str | None],
+    models: list[str],
+    progress: Progress,
+    *,
+    strict: bool = False,
 ) -> dict[str, str]:
     """Runs `load` for all models at the same time; returns the reason of each that fails.
 
     `load` returns a reason, or None once the model is loaded. An interruption does not wait for
-    running loads.
+    running loads; with `strict` the first failure does not either.
     """
     loads = {in_background(partial(load, model)): model for model in models}
     failures = {}
     with (
+        suppress(_Enough),
         progress.step("load models", total=len(models), unit="models") as step,
         ExitStack() as stack,
     ):
@@ -87,6 +96,8 @@ def load_all(
                 if reason := done.result():
                     failures[loads[done]] = reason
                     raise _NotLoaded
+            if strict and failures:
+                raise _Enough
     return failures
 
 

@@ -249,7 +249,7 @@ class Supervisor:
         """Loads all that can be loaded and reports the others; raises LoadFailed if none can."""
         assert self._triton is not None
         try:
-            self._triton.load(names, self.progress)
+            self._triton.load(names, self.progress, strict=self.options.strict)
         except LoadFailed as failed:
             # a service without any model is of no use
             if self.options.strict or len(failed.reasons) == len(names):

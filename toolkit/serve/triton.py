@@ -171,16 +171,18 @@ class TritonServer:
         except grpc.RpcError:
             return False
 
-    def load(self, models: list[str], progress: Progress = silent) -> None:
+    def load(
+        self, models: list[str], progress: Progress = silent, *, strict: bool = False
+    ) -> None:
         """Loads `models` (ensembles bring their steps), several at a time.
 
-        Raises LoadFailed with Triton's own reason for each that fails. An interruption does not
-        wait for the loads.
+        Raises LoadFailed with Triton's own reason for each that fails, with `strict` as soon as one
+        does. An interruption does not wait for the loads.
         """
         # an engine measures what is free on its GPU while it starts, so no other may start then
         load = self._load if self.options.placement is None else self._load_alone
         logs = Logs(self.options.log, self.options.model_logs)
-        failures = load_all(load, models, progress)
+        failures = load_all(load, models, progress, strict=strict)
         if failures and self._is_ending():
             assert self._child is not None
             raise TritonDied(

@@ -9,12 +9,13 @@ from toolkit.fields.source import (
     PathSource,
     Source,
 )
-from toolkit.spec.load import Spec, load, parse
+from toolkit.spec.load import InvalidSpec, Spec, load, parse
 
 __all__ = [
     "BaseEntry",
     "GgufSource",
     "HubSource",
+    "InvalidSpec",
     "ObjectSource",
     "PackageSource",
     "PathSource",

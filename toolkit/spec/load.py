@@ -2,7 +2,7 @@
 
 import copy
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,8 +47,28 @@ class Spec:
         return found.entries
 
 
+class InvalidSpec(SpecError):
+    """A models.yaml with errors; `read` has its entries as far as they can be read."""
+
+    def __init__(self, findings: list[Finding], read: Spec) -> None:
+        super().__init__(findings)
+        self.read = read
+
+    @property
+    def valid(self) -> list[str]:
+        """The names of the models without errors."""
+        fields = [finding.place.field for finding in self.findings]
+        return [name for name in self.read.models if not any(map(_is_of(name), fields))]
+
+
+def _is_of(name: str) -> Callable[[str], bool]:
+    own = f"models.{name}"
+    return lambda field: field == own or field.startswith((f"{own}.", f"{own}["))
+
+
 def load(path: Path, target: Target | None = None) -> Spec:
-    """Reads and checks a models.yaml. Raises SpecError with all findings in line order.
+    """Reads and checks a models.yaml. Raises InvalidSpec with all findings in line order, and
+    SpecError for a file that cannot be read.
 
     With a target, a file with errors is also checked for what this target cannot do.
     """
@@ -76,7 +96,7 @@ def _hint(path: Path, error: OSError) -> str:
 
 
 def parse(name: str, text: str, folder: Path, target: Target | None = None) -> Spec:
-    """Like `load`, for text; `folder` is where `path:` sources start. Raises SpecError with all
+    """Like `load`, for text; `folder` is where `path:` sources start. Raises InvalidSpec with all
     errors of the text."""
     read = document.read(name, text)
     found = _Reading(read, folder)
@@ -176,15 +196,14 @@ class _Reading:
                         self._add(explain(self._read, details, place, kind))
 
     def refuse(self) -> None:
-        """Raises SpecError when anything was found."""
+        """Raises InvalidSpec when anything was found."""
         if self.findings:
-            raise SpecError(
-                sorted(
-                    # the same fault may be found for the file and for the target
-                    set(self.findings),
-                    key=lambda each: (each.place.line, each.place.field, each.text),
-                )
+            # the same fault may be found for the file and for the target
+            findings = sorted(
+                set(self.findings),
+                key=lambda each: (each.place.line, each.place.field, each.text),
             )
+            raise InvalidSpec(findings, Spec(self.entries, self._folder, self._read))
 
     def _add(self, finding: Finding) -> None:
         if finding not in self.findings:

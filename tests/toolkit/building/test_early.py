@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.checkpoint import save_checkpoint
-from toolkit.building.early import check_early
+from toolkit.building.early import check_early, load_for_build
 from toolkit.errors import BuildError, SpecError
 from toolkit.finding import Finding
 from toolkit.repository.plan import make_plan
@@ -101,3 +101,28 @@ def test_only_a_wrong_spec_is_a_spec_error(folder: Path) -> None:
     with pytest.raises(BuildError) as caught:
         check_early(spec, make_plan(spec.for_target(target), target, spec.file))
     assert caught.value.exit_code == 1
+
+
+def test_errors_of_fields_do_not_hide_those_of_weights(folder: Path, own_home: Path) -> None:
+    """Entries without an error of their own are checked as far as a build would."""
+    file = folder / "models.yaml"
+    file.write_text(
+        f"{HEAD}  chat: {{kind: llm, source: path:weights, context_length: 16, max_tokens: 3}}\n"
+        "  long: {kind: llm, source: path:weights, context_length: 1000000}\n"
+        "  long2: {kind: llm, source: path:weights, context_length: 1000000, top: 1}\n"
+        "  gguf: {kind: embedding, source: path:some.gguf}\n"
+        f"  far: {FAR}\n{JOIN}"
+    )
+    with pytest.raises(SpecError) as caught:
+        load_for_build(file, find_target("embedded"))
+    found = caught.value.findings
+    fields = ["chat.max_tokens", "long.context_length", "long2.top", "gguf.kind"]
+    assert [each.place.field for each in found] == [f"models.{field}" for field in fields]
+    assert [each.place.line for each in found] == [3, 4, 5, 6]
+    assert caught.value.exit_code == 2
+
+
+def test_a_valid_file_is_returned_as_it_is(folder: Path, own_home: Path) -> None:
+    file = folder / "models.yaml"
+    file.write_text(f"{HEAD}  far: {FAR}\n")
+    assert list(load_for_build(file, find_target("embedded")).models) == ["far"]
