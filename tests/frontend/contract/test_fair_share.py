@@ -105,7 +105,7 @@ class Crowd:
 
     async def wait_full(self, cluster: "Cluster", *gateways: Gateway) -> None:
         """Returns when all that everybody asks of these gateways waits in their queues: who comes
-        first would be served alone until then."""
+        first would be served alone until then. Shares hold from then on."""
 
         def is_full() -> bool:
             asked = sum(self.at[name, one.url] for name in WEIGHTS for one in gateways)
@@ -121,6 +121,8 @@ class Crowd:
         while not await asyncio.to_thread(is_full):
             self._check()
             await asyncio.sleep(0.1)
+        # until then some were served more than their share, and now the others are
+        await self.more(200)
 
     async def more(self, answers: int) -> Counter[str]:
         """The answers of each, when so many more have ended."""

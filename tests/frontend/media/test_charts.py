@@ -59,7 +59,7 @@ def test_values_without_labels_are_named() -> None:
         drawing(body)
     whole = msgspec.structs.replace(body, labels=["a"] * 1001)
     many = [SeriesBody(name="a", values=[1.0] * 1001)] * 8
-    with pytest.raises(InvalidRequest, match="at most 8,000 values"):
+    with pytest.raises(InvalidRequest, match="8,008 values in total; at most 8,000 are allowed"):
         drawing(msgspec.structs.replace(whole, series=many))
 
 
