@@ -171,9 +171,7 @@ class TritonServer:
         except grpc.RpcError:
             return False
 
-    def load(
-        self, models: list[str], progress: Progress = silent, *, strict: bool = False
-    ) -> None:
+    def load(self, models: list[str], progress: Progress = silent, *, strict: bool = False) -> None:
         """Loads `models` (ensembles bring their steps), several at a time.
 
         Raises LoadFailed with Triton's own reason for each that fails, with `strict` as soon as one
