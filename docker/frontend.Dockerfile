@@ -25,8 +25,8 @@ RUN cp -r frontend /opt/gateway/lib/python3*/site-packages/ \
  && site=$(echo /opt/gateway/lib/python3*/site-packages) \
  && rm -rf "$site"/numpy/distutils "$site"/numpy/fft "$site"/numpy/ma "$site"/numpy/polynomial "$site"/numpy/random \
     "$site"/numpy/testing "$site"/numpy/_core/_simd.* "$site"/numpy/_core/_*_tests.* \
-    "$site"/PIL/_imaging{ft,cms,math,morph,tk}.* \
-    "$site"/pillow.libs/lib{freetype,harfbuzz,png16,brotlidec,brotlicommon,lcms2}-* \
+    "$site"/PIL/_imaging[a-z]* "$site"/pillow.libs/libfreetype-* "$site"/pillow.libs/libharfbuzz-* \
+    "$site"/pillow.libs/libpng16-* "$site"/pillow.libs/libbrotli* "$site"/pillow.libs/liblcms2-* \
  # servers and test helpers of clients
  && rm -rf "$site"/aiohttp/web*.py "$site"/aiohttp/test_utils.py "$site"/aiohttp/pytest_plugin.py "$site"/tritonclient/http \
  # Google's own APIs, of which traces use only the errors
