@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
+from uuid import uuid4
 
 import grpc
 from tritonclient.grpc import service_pb2, service_pb2_grpc
@@ -62,11 +63,12 @@ def ask(
     sent = service_pb2.ModelInferRequest()
     # a copy: the same request is sent many times
     sent.CopyFrom(request)
-    sent.model_name, sent.model_version, sent.id = model.name, str(version), "canary"
+    # an id of its own: a cancel of the same id would end it
+    sent.model_name, sent.model_version, sent.id = model.name, str(version), f"canary-{uuid4().hex}"
     started = time.monotonic()
     responses, problem = 0, None
     outputs: dict[str, str] = {}
-    text: list[str] = []
+    events: list[dict[str, Any]] = []
     try:
         stream: Iterator[service_pb2.ModelStreamInferResponse]
         # a stream for every model: Triton refuses unary calls for decoupled ones
@@ -79,19 +81,22 @@ def ask(
                 tensor.name: f"{tensor.datatype}{list(tensor.shape)}"
                 for tensor in response.infer_response.outputs
             }
-            text += _texts(response.infer_response)
+            events += _events(response.infer_response)
     except grpc.RpcError as error:
         problem = error.details() or error.code().name
     latency_ms = (time.monotonic() - started) * 1000
     if problem is None and not responses:
         problem = "the stream ended without a response"
-    interface = INTERFACES.get(model.kind)
-    said = "".join(text) if interface is not None and interface.answer == "text" else None
+    interface, said = INTERFACES.get(model.kind), None
+    if interface is not None and interface.answer == "text":
+        said = "".join(str(event.get("text") or "") for event in events)
+        if any(event.get("finish_reason") == "abort" for event in events):
+            problem = problem or "the model aborted the request"
     return Answer(model.name, version, latency_ms, responses, outputs, problem, said)
 
 
-def _texts(response: service_pb2.ModelInferResponse) -> Iterator[str]:
-    """The text in the events of a language model; nothing for other outputs."""
+def _events(response: service_pb2.ModelInferResponse) -> Iterator[dict[str, Any]]:
+    """The events of a language model; nothing for other outputs."""
     contents = dict(
         zip(
             (tensor.name for tensor in response.outputs), response.raw_output_contents, strict=False
@@ -100,8 +105,9 @@ def _texts(response: service_pb2.ModelInferResponse) -> Iterator[str]:
     raw, at = contents.get("event", b""), 0
     while at + 4 <= len(raw):  # each element of a BYTES tensor begins with its length
         end = at + 4 + int.from_bytes(raw[at : at + 4], "little")
-        with suppress(ValueError, AttributeError):
-            yield str(json.loads(raw[at + 4 : end]).get("text") or "")
+        with suppress(ValueError):
+            if isinstance(event := json.loads(raw[at + 4 : end]), dict):
+                yield event
         at = end
 
 

@@ -22,6 +22,7 @@ from toolkit.serve.models import ServedModel
 
 _UNHEALTHY = "is not healthy"
 _AGAIN_S = 1.0
+_ID = "liveness-probe"
 _TOKENS, _IDS = 8, (0, 1, 2, 3)
 _SPECIAL = {"mask": (1,), "type": (0,)}
 
@@ -87,9 +88,10 @@ def _of_model(
 
 def _cancel(engine: str) -> service_pb2.ModelInferRequest:
     """A cancel request for an unknown id."""
-    request = service_pb2.ModelInferRequest(model_name=engine, id="canary")
+    request = service_pb2.ModelInferRequest(model_name=engine, id=_ID)
     request.inputs.add(name="cancel", datatype="BYTES", shape=[1])
-    request.raw_input_contents.append(_bytes("canary"))
+    # an engine remembers it for requests that come later, so no request may have this id
+    request.raw_input_contents.append(_bytes(_ID))
     # an engine answers a cancel with only a final flag, which Triton otherwise does not send
     request.parameters["triton_enable_empty_final_response"].bool_param = True
     return request
@@ -97,7 +99,7 @@ def _cancel(engine: str) -> service_pb2.ModelInferRequest:
 
 def _small(config: ModelConfig, interface: Interface) -> service_pb2.ModelInferRequest:
     """One short text, or a few tokens, for each required input."""
-    request = service_pb2.ModelInferRequest(model_name=config.name, id="canary")
+    request = service_pb2.ModelInferRequest(model_name=config.name, id=_ID)
     for tensor in config.input:
         if tensor.optional:
             continue

@@ -18,6 +18,7 @@ _ENGINE_ERROR = re.compile(
     r"(?P<type>[A-Za-z_][\w.]*(?:Error|Exception|Exit))(?:: (?P<text>.*))?$",
     re.MULTILINE,
 )
+_NO_HEADER = "unpack requires a buffer of 8 bytes"
 _DAMAGED = "; a file of weights is damaged: run `toolkit build-repo` again"
 _CONSEQUENCES = ("WorkerProc initialization failed", "Engine core initialization failed")
 _PYDANTIC = re.compile(r"validation errors? for \w+\s+(?:Value error, )?(.*?)\s*\[type=", re.DOTALL)
@@ -41,6 +42,9 @@ def plain(reason: str, log: str = "") -> str:
     if dump := _PYDANTIC.search(text):
         text = dump[1]
     text = " ".join(text.split()).rstrip(";")
+    # the header of an empty file of weights cannot be read
+    if text.endswith(_NO_HEADER):
+        return f"{text.removeprefix('error: ')}{_DAMAGED}"
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} …"
 
 

@@ -19,6 +19,8 @@ from toolkit.errors import ServeError, UsageError
 from toolkit.runtime.environments import link_environments
 from toolkit.runtime.triton import ensure_triton
 from toolkit.serve.control import ModelStatus, Steps, Version, _to_unload
+from toolkit.serve.models import public
+from toolkit.serve.probe import probes
 from toolkit.serve.triton import TritonOptions, TritonServer
 
 runner = CliRunner()
@@ -155,6 +157,27 @@ def test_a_load_that_fails_leaves_what_serves(server: TritonServer) -> None:
     assert answer["outputs"]["event"].startswith("BYTES")
     assert answer["text"].startswith("The capital of France is")
     assert '"The capital of France is' in run(server, "canary", "echo").stdout
+
+
+def test_a_probe_does_not_abort_a_canary(server: TritonServer) -> None:
+    """A probe cancels an id, which the engine remembers for requests that come later."""
+    configs = server.serving()
+    found = probes(public(list(configs.values())), configs)
+    (probe,) = (each for each in found if each.step == "echo.engine")
+    probe.run(server.api, 60)
+    (answer,) = result(server, "canary", "echo")
+    assert answer["problem"] is None
+    assert answer["text"].startswith("The capital of France is")
+
+
+def test_an_aborted_canary_has_failed(server: TritonServer, tmp_path: Path) -> None:
+    ask = tmp_path / "ask.json"
+    script = json.dumps({"text": json.dumps({"text": "", "finish_reason": "abort"})})
+    tensor = {"name": "prompt", "datatype": "BYTES", "shape": [1], "data": [script]}
+    ask.write_text(json.dumps({"inputs": [tensor]}))
+    failed = run(server, "canary", "echo", "--request", str(ask))
+    assert failed.exit_code == 1
+    assert "the model aborted the request" in failed.stdout + failed.stderr
 
 
 def test_a_version_is_tried_and_taken_back_or_promoted(server: TritonServer) -> None:

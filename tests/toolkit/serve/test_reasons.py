@@ -68,6 +68,14 @@ def test_the_cause_of_an_engines_failure_is_in_the_log(error: str, sentence: str
     assert plain(f"{BEGIN}Internal: RuntimeError: other", log) == "RuntimeError: other"
 
 
+def test_an_empty_file_of_weights_is_named() -> None:
+    said = plain(f"{BEGIN}Internal: error: unpack requires a buffer of 8 bytes\n\nAt:\n  x.py(1)")
+    assert said == (
+        "unpack requires a buffer of 8 bytes; a file of weights is damaged: run"
+        " `toolkit build-repo` again"
+    )
+
+
 def test_an_engine_that_was_killed_is_told_so() -> None:
     assert "killed by signal 9" in plain(f"{REASON} Failed core proc(s): {{'EngineCore': -9}}")
 
