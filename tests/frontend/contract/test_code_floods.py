@@ -225,9 +225,10 @@ async def test_setups_of_second_factors(town: Town, what: str) -> None:
         if what == "codes":
             assert seen.keys() <= {400, 429}, seen
             assert 0 < seen[400] <= FREE + (time.monotonic() - begun_s) / EVERY_S + 1, seen
+            assert seen[429]
         else:
+            # a slow client never has so many waiting that one is refused
             assert seen.keys() <= {200, 429}, seen
-        assert seen[429]
         assert town.grown_mib(peak) < 64
 
 

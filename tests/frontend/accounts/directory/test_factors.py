@@ -7,6 +7,7 @@ import pytest
 from frontend.accounts.attempts import Attempts
 from frontend.accounts.directory.actor import OPERATOR, Actor
 from frontend.accounts.directory.directory import Directory
+from frontend.accounts.directory.factors import Setup
 from frontend.accounts.sessions import CODE, ENROL, PASSWORD, Sessions
 from frontend.accounts.signins import Source
 from frontend.accounts.throttle import Throttle
@@ -47,6 +48,17 @@ async def ward(database: Database) -> Ward:
     password = await directory.users.reset_password(OPERATOR, user.id)
     actor = Actor(user.id, user.name, frozenset(), address="192.0.2.1")
     return Ward(directory, actor, password)
+
+
+async def test_few_setups_of_a_user_wait_for_their_picture(ward: Ward) -> None:
+    await ward.factors.set_up(ward.actor, ward.password)
+    async with ward.factors.drawing.taken("another user"):
+        calls = [asyncio.create_task(ward.factors.pending(ward.actor)) for _ in range(20)]
+        while sum(call.done() for call in calls) < 4:
+            await asyncio.sleep(0.01)
+    ended = await asyncio.gather(*calls, return_exceptions=True)
+    assert sum(isinstance(one, RateLimited) for one in ended) == 4
+    assert sum(isinstance(one, Setup) for one in ended) == 16
 
 
 async def test_a_code_works_once_and_so_does_a_recovery_code(ward: Ward) -> None:
