@@ -58,13 +58,13 @@ def load_for_build(path: Path, target: Target) -> Spec:
 
 def _with_weights(error: InvalidSpec, target: Target) -> SpecError:
     """The same error, with what a build would refuse in the other entries."""
-    spec, failures = error.read, Failures(error.read)
+    spec, valid, failures = error.read, {*error.valid}, Failures(error.read)
     failures.add(error)
     try:
         # with all entries: one may name another
         plan = make_plan(spec.models, target, spec.file)
         for model in plan.models:
-            if model.name in error.valid and isinstance(model.entry, SourcedEntry):
+            if model.name in valid and isinstance(model.entry, SourcedEntry):
                 _state(spec, plan, model, failures)
         failures.refuse()
     except SpecError as all_errors:
