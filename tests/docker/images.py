@@ -44,6 +44,21 @@ class Container:
         main.send_signal(signal.SIGTERM)
         return self.process.wait(90)
 
+    def told(self) -> str:
+        """Its output, the ends of its log files, and what each of its processes does."""
+        own = self.inside()
+        files = [
+            f"{file.name}:\n{file.read_text(errors='replace')[-4000:]}"
+            for process in own[:1]
+            for file in Path(f"/proc/{process.pid}/root/opt/triton-toolkit/logs").rglob("*.log")
+        ]
+        with contextlib.suppress(psutil.NoSuchProcess):
+            files += [
+                f"{each.pid} {each.status()} {each.cpu_times()} {each.cmdline()[:2]}"
+                for each in own
+            ]
+        return "\n\n".join([self.log.read_text(), *files])
+
     def inside(self, depth: int | None = None) -> list[psutil.Process]:
         """The container's processes; `depth` 1 is the entry point alone."""
         below = psutil.Process(self.process.pid).children(recursive=True)

@@ -70,11 +70,14 @@ def test_the_cpu_image_serves_the_default_models(images: Images, cpu: str, tmp_p
     volumes = {repository: "/models"}
     with images.container(cpu, arguments, volumes, tmp_path / "log") as container:
         url = f"http://127.0.0.1:{port}"
-        wait_for(
-            lambda: status_of(f"{url}/readyz") == 200 or container.process.poll() is not None,
-            READY_S,
-            "the container",
-        )
+        try:
+            wait_for(
+                lambda: status_of(f"{url}/readyz") == 200 or container.process.poll() is not None,
+                READY_S,
+                "the container",
+            )
+        except AssertionError:
+            pytest.fail(container.told())
         assert container.process.poll() is None, container.log.read_text()
         assert {process.uids().real for process in container.inside()} == {10001}
         with OpenAI(base_url=f"{url}/v1", api_key="unused", max_retries=0) as sdk:

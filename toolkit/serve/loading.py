@@ -1,11 +1,11 @@
-"""Loads several models at a time, and explains why some of them fail.
+"""Loads several models at a time, and explains why some of them fail or none of them ends.
 
 It does not know how a model is loaded. Triton's message often lacks the reason, so what the model's
 steps logged during the load is read as well.
 """
 
-from collections.abc import Callable, Mapping
-from concurrent.futures import as_completed
+from collections.abc import Callable, Collection, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
@@ -13,13 +13,27 @@ from pathlib import Path
 from toolkit.errors import ServeError
 from toolkit.progress import Progress
 from toolkit.serve.reasons import plain
-from toolkit.serve.watch import in_background
+from toolkit.serve.watch import Timeouts, Watch, Work, in_background
 
+STALL_S = 120.0
+"""How long no process may compute during a load; reading weights from a slow disk is work, too."""
 _MOST_BYTES = 1 << 20
+_CHECK_INTERVAL_S = 2.0
+
+Loads = Mapping[Future[str | None], str]
+"""Running loads and their models."""
 
 
 class TritonDied(ServeError):
     """The server ended while it loaded models; which model caused it is unknown."""
+
+
+class Stalled(Exception):
+    """No load ends, and no process of these models computes; `reason` says for how long."""
+
+    def __init__(self, models: Collection[str], reason: str) -> None:
+        self.models, self.reason = sorted(models), reason
+        super().__init__(f"{', '.join(self.models)}: {reason}")
 
 
 class LoadFailed(ServeError):
@@ -70,13 +84,17 @@ def load_all(
     load: Callable[[str], str | None],
     models: list[str],
     progress: Progress,
+    cpu_s: Callable[[Collection[str]], float],
     *,
     strict: bool = False,
+    stall_s: float = STALL_S,
 ) -> dict[str, str]:
     """Runs `load` for all models at the same time; returns the reason of each that fails.
 
-    `load` returns a reason, or None once the model is loaded. An interruption does not wait for
-    running loads; with `strict` the first failure does not either.
+    `load` returns a reason, or None once the model is loaded; `cpu_s` returns how many seconds all
+    processes have computed, without those of the given, loaded models. An interruption does not
+    wait for running loads; with `strict` the first failure does not either. Raises Stalled if no
+    load ends and nothing computes for `stall_s`.
     """
     loads = {in_background(partial(load, model)): model for model in models}
     failures = {}
@@ -89,7 +107,7 @@ def load_all(
         for model in models:
             stack.push(steps[model])
             steps[model].enter_context(progress.step(f"load {model}"))
-        for done in as_completed(loads):
+        for done in _ended(loads, cpu_s, stall_s):
             step.advance()
             # a step that ends with an error is not reported as done
             with suppress(_NotLoaded), steps[loads[done]]:
@@ -99,6 +117,28 @@ def load_all(
             if strict and failures:
                 raise _Enough
     return failures
+
+
+def _ended(
+    loads: Loads, cpu_s: Callable[[Collection[str]], float], stall_s: float
+) -> Iterator[Future[str | None]]:
+    """Each load once it has ended. Raises Stalled."""
+    waiting = set(loads)
+
+    def work() -> Work:
+        return Work(len(loads) - len(waiting), cpu_s({loads[load] for load in {*loads} - waiting}))
+
+    timeouts = Timeouts(quiet_s=stall_s, hung_s=0.0, interval_s=0.0)
+    watch = Watch(ask=lambda: _wait_for_all(loads), work=work, timeouts=timeouts)
+    while waiting:
+        ended, waiting = wait(waiting, _CHECK_INTERVAL_S, FIRST_COMPLETED)
+        yield from ended
+        if waiting and (reason := watch.check()):
+            raise Stalled({loads[load] for load in waiting}, reason)
+
+
+def _wait_for_all(loads: Loads) -> None:
+    wait(loads)
 
 
 def _read_from(log: Path, start: int) -> str:

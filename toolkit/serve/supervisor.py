@@ -233,7 +233,7 @@ class Supervisor:
         self.report("Triton is running again")
 
     def _load(self) -> None:
-        """Loads the models; this release of Triton sometimes aborts meanwhile."""
+        """Loads the models; this release of Triton sometimes aborts or hangs meanwhile."""
         assert self._triton is not None
         names = [model.name for model in self.models]
         try:

@@ -9,7 +9,7 @@ import json
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,9 +21,10 @@ from toolkit.model_config import ModelConfig
 from toolkit.progress import Progress, silent
 from toolkit.runtime.environments import MODEL_LOGS
 from toolkit.runtime.triton import TritonRuntime
+from toolkit.serve import stubs
 from toolkit.serve.child import Child, Command, clean_environment
 from toolkit.serve.folder import PrivateFolder
-from toolkit.serve.loading import LoadFailed, Logs, TritonDied, load_all
+from toolkit.serve.loading import STALL_S, LoadFailed, Logs, Stalled, TritonDied, load_all
 from toolkit.serve.models import server_options
 
 _END_S = 10  # a crash writes its trace first
@@ -43,7 +44,7 @@ class TritonOptions:
     """How to run the server. `http_port` opens Triton's own HTTP API on loopback, for debugging,
     and `metrics_port` its metrics, for Prometheus; `traces_url` gets the spans of its steps;
     `placement` are the GPUs of each step, None on the CPU. `model_logs` is the folder of the logs
-    of models; without it their output is in `log`."""
+    of models; without it their output is in `log`. `stall_s` is how long a load may not compute."""
 
     repository: Path
     log: Path
@@ -53,6 +54,7 @@ class TritonOptions:
     model_logs: Path | None = None
     metrics_port: int | None = None
     traces_url: str = ""
+    stall_s: float = STALL_S
 
     @property
     def environment(self) -> dict[str, str]:
@@ -175,21 +177,37 @@ class TritonServer:
         """Loads `models` (ensembles bring their steps), several at a time.
 
         Raises LoadFailed with Triton's own reason for each that fails, with `strict` as soon as one
-        does. An interruption does not wait for the loads.
+        does, and TritonDied if the server ends, or hangs without computing, during the loads. An
+        interruption does not wait for them.
         """
         # an engine measures what is free on its GPU while it starts, so no other may start then
         load = self._load if self.options.placement is None else self._load_alone
         logs = Logs(self.options.log, self.options.model_logs)
-        failures = load_all(load, models, progress, strict=strict)
-        if failures and self._is_ending():
-            assert self._child is not None
-            raise TritonDied(
-                f"Triton ended with code {self.exit_code} during loading; the end of its log:\n"
-                + self._child.log_tail(40)
+        try:
+            failures = load_all(
+                load, models, progress, self._cpu_s, strict=strict, stall_s=self.options.stall_s
             )
+        except Stalled as stalled:
+            raise self._died(f"hung during loading ({stalled})") from stalled
+        if failures and self._is_ending():
+            raise self._died(f"ended with code {self.exit_code} during loading")
         if failures:
             log = self.options.model_logs or self.options.log
             raise LoadFailed(failures, log, {name: logs.of(name) for name in failures})
+
+    def _died(self, how: str) -> TritonDied:
+        assert self._child is not None
+        return TritonDied(f"Triton {how}; the end of its log:\n{self._child.log_tail(40)}")
+
+    def _cpu_s(self, loaded: Collection[str]) -> float:
+        """Seconds that the server has computed, and all steps but those of the loaded models."""
+        pid = self.pid or 0
+        steps = [
+            stub
+            for stub, step in stubs.live_stubs(pid).items()
+            if not {step, step.rpartition(".")[0]} & set(loaded)
+        ]
+        return stubs.own_cpu_s(pid) + stubs.cpu_s(steps)
 
     def _is_ending(self) -> bool:
         """Whether the server ended; its socket closes a little before its process ends."""

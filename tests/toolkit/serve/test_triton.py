@@ -18,6 +18,7 @@ from tests.support.repository import write_echo_embedding
 from toolkit.errors import RepositoryError, ServeError
 from toolkit.runtime.environments import link_environments
 from toolkit.runtime.triton import ensure_triton
+from toolkit.serve.loading import TritonDied
 from toolkit.serve.models import check_target, public_models
 from toolkit.serve.triton import TritonOptions, TritonServer
 
@@ -69,6 +70,26 @@ def test_a_model_that_does_not_load_is_named_with_tritons_reason(server: TritonS
         server.load(["broken", "echo-embedding"])
     ready = service_pb2.ModelReadyRequest(name="echo-embedding")
     assert server.api.ModelReady(ready, timeout=5).ready
+
+
+def test_a_load_in_which_nothing_computes_ends(tmp_path: Path) -> None:
+    """A model that only waits stands for a process that hangs while it starts."""
+    repository = tmp_path / "repository"
+    repository.mkdir()
+    write_echo_embedding(repository)
+    step = repository / "echo-embedding.encoder" / "1" / "model.py"
+    step.unlink()  # it may be a link to the source
+    step.write_text("import time\n\ntime.sleep(600)\n")
+    link_environments(repository)
+    options = TritonOptions(repository, tmp_path / "log", stall_s=3)
+    triton = TritonServer(ensure_triton(), options)
+    triton.start()
+    try:
+        with pytest.raises(TritonDied, match=r"\(echo-embedding: it did not .* compute for 3 s\)"):
+            triton.load(["echo-embedding"])
+    finally:
+        triton.kill()
+        triton.end()
 
 
 def test_a_killed_server_starts_again_at_the_same_address(server: TritonServer) -> None:
