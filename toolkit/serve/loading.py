@@ -16,7 +16,7 @@ from toolkit.serve.reasons import plain
 from toolkit.serve.watch import Timeouts, Watch, Work, in_background
 
 STALL_S = 120.0
-"""How long no process may compute during a load; reading weights from a slow disk is work, too."""
+"""How long no process may compute, read or write during a load."""
 _MOST_BYTES = 1 << 20
 _CHECK_INTERVAL_S = 2.0
 
@@ -29,7 +29,7 @@ class TritonDied(ServeError):
 
 
 class Stalled(Exception):
-    """No load ends, and no process of these models computes; `reason` says for how long."""
+    """No load ends, and no process works for these models; `reason` says for how long."""
 
     def __init__(self, models: Collection[str], reason: str) -> None:
         self.models, self.reason = sorted(models), reason
@@ -84,17 +84,17 @@ def load_all(
     load: Callable[[str], str | None],
     models: list[str],
     progress: Progress,
-    cpu_s: Callable[[Collection[str]], float],
+    work_s: Callable[[Collection[str]], float],
     *,
     strict: bool = False,
     stall_s: float = STALL_S,
 ) -> dict[str, str]:
     """Runs `load` for all models at the same time; returns the reason of each that fails.
 
-    `load` returns a reason, or None once the model is loaded; `cpu_s` returns how many seconds all
-    processes have computed, without those of the given, loaded models. An interruption does not
+    `load` returns a reason, or None once the model is loaded; `work_s` returns how many seconds all
+    processes have worked, without those of the given, loaded models. An interruption does not
     wait for running loads; with `strict` the first failure does not either. Raises Stalled if no
-    load ends and nothing computes for `stall_s`.
+    load ends and nothing works for `stall_s`.
     """
     loads = {in_background(partial(load, model)): model for model in models}
     failures = {}
@@ -107,7 +107,7 @@ def load_all(
         for model in models:
             stack.push(steps[model])
             steps[model].enter_context(progress.step(f"load {model}"))
-        for done in _ended(loads, cpu_s, stall_s):
+        for done in _ended(loads, work_s, stall_s):
             step.advance()
             # a step that ends with an error is not reported as done
             with suppress(_NotLoaded), steps[loads[done]]:
@@ -120,13 +120,13 @@ def load_all(
 
 
 def _ended(
-    loads: Loads, cpu_s: Callable[[Collection[str]], float], stall_s: float
+    loads: Loads, work_s: Callable[[Collection[str]], float], stall_s: float
 ) -> Iterator[Future[str | None]]:
     """Each load once it has ended. Raises Stalled."""
     waiting = set(loads)
 
     def work() -> Work:
-        return Work(len(loads) - len(waiting), cpu_s({loads[load] for load in {*loads} - waiting}))
+        return Work(len(loads) - len(waiting), work_s({loads[load] for load in {*loads} - waiting}))
 
     timeouts = Timeouts(quiet_s=stall_s, hung_s=0.0, interval_s=0.0)
     watch = Watch(ask=lambda: _wait_for_all(loads), work=work, timeouts=timeouts)

@@ -30,6 +30,11 @@ def cpu_s(pids: list[int]) -> float:
     return sum(_cpu_s(process.pid) for process in _families(pids))
 
 
+def moved_mib(pids: list[int]) -> float:
+    """MiB that these processes and all below them have read and written, also in caches."""
+    return sum(_moved_bytes(process.pid) for process in _families(pids)) / 2**20
+
+
 def own_cpu_s(root: int) -> float:
     """Seconds that the processes directly below `root` have computed, without those below them."""
     with suppress(psutil.Error):
@@ -62,3 +67,12 @@ def _cpu_s(pid: int) -> float:
     page_ins, ticks = int(fields[9]), int(fields[11]) + int(fields[12])
     # 1 ms per page read from disk: a process that only swaps is slow, not dead
     return ticks / _TICKS_PER_S + page_ins / 1000
+
+
+def _moved_bytes(pid: int) -> int:
+    try:
+        lines = Path(f"/proc/{pid}/io").read_text().splitlines()
+    except OSError:
+        return 0
+    # rchar and wchar: what it asked for, whether or not the disk had to do it
+    return sum(int(line.split()[1]) for line in lines[:2])

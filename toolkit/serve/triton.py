@@ -44,7 +44,8 @@ class TritonOptions:
     """How to run the server. `http_port` opens Triton's own HTTP API on loopback, for debugging,
     and `metrics_port` its metrics, for Prometheus; `traces_url` gets the spans of its steps;
     `placement` are the GPUs of each step, None on the CPU. `model_logs` is the folder of the logs
-    of models; without it their output is in `log`. `stall_s` is how long a load may not compute."""
+    of models; without it their output is in `log`. `stall_s` is how long nothing may work during a
+    load."""
 
     repository: Path
     log: Path
@@ -185,7 +186,7 @@ class TritonServer:
         logs = Logs(self.options.log, self.options.model_logs)
         try:
             failures = load_all(
-                load, models, progress, self._cpu_s, strict=strict, stall_s=self.options.stall_s
+                load, models, progress, self._work_s, strict=strict, stall_s=self.options.stall_s
             )
         except Stalled as stalled:
             raise self._died(f"hung during loading ({stalled})") from stalled
@@ -199,15 +200,16 @@ class TritonServer:
         assert self._child is not None
         return TritonDied(f"Triton {how}; the end of its log:\n{self._child.log_tail(40)}")
 
-    def _cpu_s(self, loaded: Collection[str]) -> float:
-        """Seconds that the server has computed, and all steps but those of the loaded models."""
+    def _work_s(self, loaded: Collection[str]) -> float:
+        """Seconds that the server and all steps but those of the loaded models have computed; each
+        MiB that steps read or write is one more: a model may come over a slow network."""
         pid = self.pid or 0
         steps = [
             stub
             for stub, step in stubs.live_stubs(pid).items()
             if not {step, step.rpartition(".")[0]} & set(loaded)
         ]
-        return stubs.own_cpu_s(pid) + stubs.cpu_s(steps)
+        return stubs.own_cpu_s(pid) + stubs.cpu_s(steps) + stubs.moved_mib(steps)
 
     def _is_ending(self) -> bool:
         """Whether the server ended; its socket closes a little before its process ends."""

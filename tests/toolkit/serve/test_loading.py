@@ -91,11 +91,11 @@ def test_a_slow_load_that_computes_is_awaited() -> None:
             assert slow.wait(60)
         return None
 
-    def cpu_s(loaded: Collection[str]) -> float:
+    def work_s(loaded: Collection[str]) -> float:
         asked.append(sorted(loaded))
         if len(asked) == 4:
             slow.set()
         return float(len(asked))
 
-    assert load_all(load, ["good", "slow"], silent, cpu_s, stall_s=0.1) == {}
+    assert load_all(load, ["good", "slow"], silent, work_s, stall_s=0.1) == {}
     assert asked[-1] == ["good"]

@@ -18,7 +18,7 @@ from tests.support.repository import write_echo_embedding
 from toolkit.errors import RepositoryError, ServeError
 from toolkit.runtime.environments import link_environments
 from toolkit.runtime.triton import ensure_triton
-from toolkit.serve.loading import TritonDied
+from toolkit.serve.loading import LoadFailed, TritonDied
 from toolkit.serve.models import check_target, public_models
 from toolkit.serve.triton import TritonOptions, TritonServer
 
@@ -72,24 +72,47 @@ def test_a_model_that_does_not_load_is_named_with_tritons_reason(server: TritonS
     assert server.api.ModelReady(ready, timeout=5).ready
 
 
-def test_a_load_in_which_nothing_computes_ends(tmp_path: Path) -> None:
-    """A model that only waits stands for a process that hangs while it starts."""
-    repository = tmp_path / "repository"
+def failure_of(code: str, folder: Path) -> ServeError:
+    """Why a model with this code does not load, if 3 s without work end its load."""
+    repository = folder / "repository"
     repository.mkdir()
     write_echo_embedding(repository)
     step = repository / "echo-embedding.encoder" / "1" / "model.py"
     step.unlink()  # it may be a link to the source
-    step.write_text("import time\n\ntime.sleep(600)\n")
+    step.write_text(code)
     link_environments(repository)
-    options = TritonOptions(repository, tmp_path / "log", stall_s=3)
-    triton = TritonServer(ensure_triton(), options)
+    triton = TritonServer(ensure_triton(), TritonOptions(repository, folder / "log", stall_s=3))
     triton.start()
     try:
-        with pytest.raises(TritonDied, match=r"\(echo-embedding: it did not .* compute for 3 s\)"):
+        with pytest.raises(ServeError) as caught:
             triton.load(["echo-embedding"])
     finally:
         triton.kill()
         triton.end()
+    return caught.value
+
+
+def test_a_load_in_which_nothing_works_ends(tmp_path: Path) -> None:
+    """A model that only waits stands for a process that hangs while it starts."""
+    failure = failure_of("import time\n\ntime.sleep(600)\n", tmp_path)
+    assert isinstance(failure, TritonDied)
+    assert "(echo-embedding: it did not answer or compute for 3 s)" in failure.message
+
+
+def test_a_load_that_only_reads_is_awaited(tmp_path: Path) -> None:
+    """Such as one from a slow network."""
+    code = """
+import time
+
+for _ in range(24):
+    with open("/dev/zero", "rb", 0) as file:
+        file.read(1 << 19)
+    time.sleep(0.5)
+raise ValueError("all was read")
+"""
+    failure = failure_of(code, tmp_path)
+    assert isinstance(failure, LoadFailed)
+    assert "all was read" in failure.message
 
 
 def test_a_killed_server_starts_again_at_the_same_address(server: TritonServer) -> None:
