@@ -3,7 +3,7 @@
 For each model it reports memory and placement; if it does not fit, changes that would help.
 """
 
-from toolkit.errors import SourceError, ToolkitError
+from toolkit.errors import BuildError, ToolkitError
 from toolkit.finding import Finding, Place, Severity
 from toolkit.fit.advice import advise, more_devices
 from toolkit.fit.cache import sequences_in
@@ -18,19 +18,17 @@ SHARED_MEMORY = "/dev/shm"  # noqa: S108
 
 
 def fit_models(question: Question, progress: Progress = silent) -> Fit:
-    """Raises SourceError with every model whose weights cannot be read."""
+    """Raises BuildError with every model whose weights cannot be read."""
     models, failures = [], []
     for name, entry in question.spec.for_target(question.target).items():
         try:
             models.append(measure(name, entry, question, progress))
         except ToolkitError as error:
             # collected: one answer names every model that cannot be read
-            failures.append((f"{name}: {error.message}", error.hint))
+            path = ("models", name, *(error.field or ("source",)))
+            failures.append(question.spec.read.finding(path, error.message, error.hint))
     if failures:
-        raise SourceError(
-            "\n".join(text for text, _ in failures),
-            hint=next((hint for _, hint in failures if hint), None),
-        )
+        raise BuildError(failures)
     fit = Fit(question, models)
     if question.target.gpu:
         _place_on_gpus(fit)

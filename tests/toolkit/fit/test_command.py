@@ -14,7 +14,7 @@ from tests.support.machines import GIB, H100, FakeMachine, nvidia
 from tests.support.processes import ROOT
 from tests.toolkit.fit import configs
 from toolkit.cli import app
-from toolkit.errors import SourceError, ToolkitError, UsageError
+from toolkit.errors import BuildError, UsageError
 from toolkit.fit import parse_gpus, parse_size
 
 runner = CliRunner()
@@ -168,8 +168,8 @@ def test_headers_of_weights_count_more_than_config(tmp_path: Path) -> None:
     assert on_cpu["weights_bytes"] == 4 * 1000 * 1000 + 40 + 500  # float32 without AVX-512
     file.write_bytes(b"nonsense")
     result = runner.invoke(app, ["fit", str(spec)], obj=FakeMachine())
-    assert isinstance(result.exception, SourceError)
-    assert "chat: " in result.exception.message
+    assert isinstance(result.exception, BuildError)
+    assert "models.chat.source: " in result.exception.message
     assert "is not a safetensors file" in result.exception.message
 
 
@@ -205,10 +205,13 @@ def test_shared_memory_and_threads_are_looked_at(tmp_path: Path) -> None:
 def test_everything_that_cannot_be_read_is_told_at_once(tmp_path: Path) -> None:
     spec = save_spec(tmp_path, one={"model_type": "x"}, two=configs.LLAMA_8B, three={})
     result = runner.invoke(app, ["fit", str(spec)], obj=FakeMachine())
-    assert isinstance(result.exception, ToolkitError)
-    assert result.exception.message.splitlines() == [
-        "one: config.json of one does not contain hidden_size, which determines its size",
-        "three: config.json of three does not contain hidden_size, which determines its size",
+    assert isinstance(result.exception, BuildError)
+    assert result.exception.exit_code == 1
+    what = "does not contain hidden_size, which determines its size"
+    findings = result.exception.findings
+    lines = spec.read_text().splitlines()
+    assert [(each.text, lines[each.place.line - 1].split()[0]) for each in findings] == [
+        (f"config.json of {name} {what}", "source:") for name in ("one", "three")
     ]
 
 
@@ -219,8 +222,9 @@ def test_offline_fetches_nothing(tmp_path: Path, own_home: Path) -> None:
         "version: 1\nmodels:\n  a:\n    kind: embedding\n    source: package:none-such==1/a.zip\n"
     )
     result = runner.invoke(app, ["fit", str(spec), "--offline"], obj=FakeMachine())
-    assert isinstance(result.exception, SourceError)
-    assert result.exception.hint == "toolkit pull"
+    assert isinstance(result.exception, BuildError)
+    (finding,) = result.exception.findings
+    assert (finding.place.line, finding.fix) == (5, "toolkit pull")
     assert not own_home.exists()
 
 
