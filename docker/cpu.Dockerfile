@@ -3,46 +3,42 @@
 # built for the target `embedded` at /models. With `--triton-only` it is a Triton on port 8001.
 ARG BASE=python:3.11-slim-bookworm
 
-FROM ${BASE} AS build
+FROM ${BASE}
 SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
 # where pip finds torch: with an index or folder of its CPU builds, CUDA is not installed
 ARG PIP_EXTRA_INDEX_URL
 ARG PIP_FIND_LINKS
-ENV TRITON_TOOLKIT_HOME=/opt/triton-toolkit PIP_NO_CACHE_DIR=1
-WORKDIR /src
-COPY requirements/base.lock requirements/
-RUN python3 -m venv /opt/toolkit \
- && /opt/toolkit/bin/pip install --no-deps --require-hashes -r requirements/base.lock
-COPY pyproject.toml README.md ./
-COPY toolkit toolkit
-COPY frontend frontend
-COPY python_backends python_backends
-RUN cp -r toolkit frontend python_backends /opt/toolkit/lib/python3*/site-packages/ \
+ENV PATH=/opt/toolkit/bin:$PATH \
+    PIP_NO_CACHE_DIR=1 \
+    PYTHONUNBUFFERED=1 \
+    TRITON_FRONTEND_DATA_DIRECTORY=/var/lib/triton-gateway \
+    TRITON_TOOLKIT_HOME=/opt/triton-toolkit
+# One stage, with the source mounted: to copy these gigabytes into a second one takes a minute.
+RUN --mount=type=bind,source=requirements,target=/src/requirements \
+    python3 -m venv /opt/toolkit \
+ && pip install --no-deps --require-hashes -r /src/requirements/base.lock
+RUN --mount=type=bind,source=toolkit,target=/src/toolkit \
+    --mount=type=bind,source=frontend,target=/src/frontend \
+    --mount=type=bind,source=python_backends,target=/src/python_backends \
+    --mount=type=bind,source=docker,target=/src/docker \
+    cp -r /src/toolkit /src/frontend /src/python_backends /opt/toolkit/lib/python3*/site-packages/ \
+ && cp /src/docker/healthcheck.py /opt/toolkit/ \
  && ln -s ../lib/toolkit /opt/toolkit/bin/toolkit \
  && printf '#!/opt/toolkit/bin/python -P\nfrom toolkit.cli import main\nmain()\n' > /opt/toolkit/lib/toolkit \
  && chmod +x /opt/toolkit/lib/toolkit
 # Triton and the environments of its models, so that a container starts without a network
 # Both environments have torch: equal libraries are stored once. Only libraries, because Python
 # compares the time of a module with the time in its bytecode.
-RUN /opt/toolkit/bin/toolkit prepare \
+RUN toolkit prepare \
  && rm -rf "${TRITON_TOOLKIT_HOME}/wheels" \
- && hardlink --quiet --ignore-time --include '\.so' "${TRITON_TOOLKIT_HOME}/environments"
-
-FROM ${BASE}
-# COPY reads, packs and hashes these gigabytes first, and takes four times as long
-RUN --mount=type=bind,from=build,source=/opt,target=/build cp -a /build/toolkit /build/triton-toolkit /opt/
-COPY docker/healthcheck.py /opt/toolkit/
-RUN install -d -o 10001 -g 10001 /opt/triton-toolkit/logs /opt/triton-toolkit/running /models \
+ && hardlink --quiet --ignore-time --include '\.so' "${TRITON_TOOLKIT_HOME}/environments" \
+ && install -d -o 10001 -g 10001 /opt/triton-toolkit/logs /opt/triton-toolkit/running /models \
  && install -d -m 0700 -o 10001 -g 10001 /var/lib/triton-gateway
 # the gateway's SQLite database, where TRITON_FRONTEND_DATABASE_URL names no other
 VOLUME /var/lib/triton-gateway
 USER 10001:10001
 WORKDIR /tmp
-ENV PATH=/opt/toolkit/bin:$PATH \
-    HOME=/tmp \
-    PYTHONUNBUFFERED=1 \
-    TRITON_FRONTEND_DATA_DIRECTORY=/var/lib/triton-gateway \
-    TRITON_TOOLKIT_HOME=/opt/triton-toolkit
+ENV HOME=/tmp
 EXPOSE 9000 8001
 # loading a language model takes minutes
 HEALTHCHECK --interval=10s --timeout=5s --start-period=300s CMD ["python", "/opt/toolkit/healthcheck.py"]
