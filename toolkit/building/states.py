@@ -22,7 +22,7 @@ from toolkit.weights.state import find_local
 class State:
     """`fetched` is the source, `converted` and `quantized` are cache folders; None for what is not
     here yet. `facts` are those of the converted weights. `models` are the public model and its
-    steps, made from wide facts where `facts` is None; empty where a kind has none."""
+    steps, made from wide facts where `facts` is None; empty for a kind without wide facts."""
 
     fetched: Fetched | None = None
     converted: Path | None = None
