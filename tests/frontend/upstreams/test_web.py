@@ -223,11 +223,13 @@ async def test_a_rest_ends_also_if_nothing_more_comes(monkeypatch: pytest.Monkey
     monkeypatch.setattr("frontend.upstreams.web._MOST_S", 0.5)
     # the answer never ends
     sends = streamed("a\n", "b\n", "c\n", "d\n").removesuffix(b"0\r\n\r\n")
-    async with upstream(sends) as (_, one):
-        async with contextlib.aclosing(one.web.lines("/v1/completions", {}, CALL)) as lines:
-            async for group in lines:
-                if b"d" in group:
-                    return
+    async with (
+        upstream(sends) as (_, one),
+        contextlib.aclosing(one.web.lines("/v1/completions", {}, CALL)) as lines,
+    ):
+        async for group in lines:
+            if b"d" in group:
+                return
     raise AssertionError("its last line did not come")
 
 
