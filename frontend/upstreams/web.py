@@ -176,20 +176,20 @@ class Web:
         A stream that is slower than the rest needs no timer: it is rested only after a part that
         came too early, and then as long as something comes within each rest.
         """
-        loop, ended = asyncio.get_running_loop(), asyncio.Event()
+        loop, woken = asyncio.get_running_loop(), asyncio.Event()
         free_s, often, number = 0.0, False, 0
-        content.on_eof(ended.set)
+        content.on_eof(woken.set)
         while True:
             part = b""
             if often:
-                await _rest(ended, free_s)
+                await _rest(content, woken, free_s)
                 part = _come(content)
             if not (often := bool(part)):
                 if not (part := await content.readany()):
                     return
                 if number > 1 and loop.time() < free_s:
                     often = True
-                    await _rest(ended, free_s)
+                    await _rest(content, woken, free_s)
                     part += _come(content)
             yield part
             number += 1
@@ -297,10 +297,17 @@ async def _note_reuse(
     context.trace_request_ctx.used = True
 
 
-async def _rest(ended: asyncio.Event, until_s: float) -> None:
-    with suppress(TimeoutError):
-        async with asyncio.timeout_at(until_s):
-            await ended.wait()
+async def _rest(content: aiohttp.StreamReader, woken: asyncio.Event, until_s: float) -> None:
+    """Until that time, or the end of the answer, which wakes it as well."""
+    if content.is_eof():
+        return
+    # no `timeout`: its exception would pass every generator between the task and this one
+    timer = asyncio.get_running_loop().call_at(until_s, woken.set)
+    try:
+        await woken.wait()
+    finally:
+        timer.cancel()
+    woken.clear()
 
 
 def _come(content: aiohttp.StreamReader) -> bytes:
