@@ -1,4 +1,4 @@
-"""`/admin/quotas`, and requests for more: `/admin/quota-requests` and `/me/quota-requests`."""
+"""`/admin/quotas`, `/admin/quota-requests` and `/me/quota-requests`."""
 
 from dataclasses import dataclass
 
@@ -57,7 +57,7 @@ class QuotaRoutes:
 
 @dataclass(frozen=True, slots=True)
 class QuotaRequestRoutes:
-    """Requests for more."""
+    """Requests for higher quotas."""
 
     desk: Desk
     requests: QuotaRequests

@@ -1,4 +1,4 @@
-"""Users' requests for more, and the decisions on them.
+"""Users' requests for higher quotas, and the decisions on them.
 
 An approved request becomes a quota of its own, often with an end.
 """
@@ -25,7 +25,7 @@ MAX_REASON = 1000
 
 @dataclass(frozen=True, slots=True)
 class QuotaRequests:
-    """Takes users' requests for more, and decides on them."""
+    """Takes users' requests for higher quotas, and decides on them."""
 
     changes: Changes
 

@@ -1,4 +1,4 @@
-"""Bodies and answers of the routes for quotas, and for users' requests for more.
+"""Bodies and answers of the routes for quotas, and for users' requests for higher quotas.
 
 Instants are seconds since 1970.
 """
@@ -45,7 +45,7 @@ class QuotaEdit(Body, kw_only=True):
 
 
 class QuotaRequestBody(Body, kw_only=True):
-    """A request for more."""
+    """A request for a higher quota."""
 
     amount: Annotated[Amount, about("The total amount that is needed.")]
     reason: Annotated[str, about("The reason for the request.")]
@@ -111,7 +111,7 @@ def show_quota(one: Quota) -> Shown:
 
 
 def show_quota_request(one: QuotaRequest) -> Shown:
-    """A request for more."""
+    """A request for a higher quota."""
     return {
         "id": one.id,
         "object": "quota_request",
