@@ -18,7 +18,7 @@ from frontend.commands.find import read_all
 from frontend.commands.holders import add_holder, holder_of
 from frontend.commands.parser import whole
 from frontend.commands.stored_keys import duration_s
-from frontend.dialects.admin import allowances as shown
+from frontend.dialects.admin import quotas as shown
 from frontend.dialects.read import read
 from frontend.domain.allowances import STATUSES
 
@@ -109,7 +109,7 @@ async def _requests(directory: "Directory", options: argparse.Namespace) -> Answ
 
 
 async def _approve(directory: "Directory", options: argparse.Namespace) -> Answer:
-    from frontend.accounts.directory.quotas import AS_ASKED
+    from frontend.accounts.directory.quota_requests import AS_ASKED
 
     end = None if options.permanent else AS_ASKED
     amount = read(shown.ApprovalBody, given(options, "amount")).amount
