@@ -13,6 +13,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import takewhile
 from types import SimpleNamespace
 from typing import Any
 
@@ -109,8 +110,8 @@ class Web:
     ) -> AsyncGenerator[list[bytes], None]:
         """The lines of an answer, those that come together in one list, without empty ones.
 
-        `is_last` says after which line nothing more is needed. Raises Refused for an error status,
-        and GatewayError if the answer breaks off.
+        `is_last` says which line only ends the answer: it and what follows are left out. Raises
+        Refused for an error status, and GatewayError if the answer breaks off.
         """
         left, ask = b"", _Ask("POST", path, body, call.headers)
         async with aclosing(self._parts(ask, call.timeout_s, None)) as parts:
@@ -118,16 +119,17 @@ class Web:
                 *lines, left = (left + part).split(b"\n")
                 if len(left) > _MAX_LINE:
                     raise BackendFailed("the model server sent a line that is too long")
-                if found := [stripped for line in lines if (stripped := line.rstrip(b"\r"))]:
-                    yield found
-                    if any(map(is_last, found)):
-                        # a connection whose answer is read to its end can be used again; the
-                        # answer is whole, however it ends
-                        with suppress(TimeoutError, GatewayError):
-                            async with asyncio.timeout(_END_S):
-                                async for _ in parts:
-                                    pass
-                        return
+                found = [stripped for line in lines if (stripped := line.rstrip(b"\r"))]
+                if before := [*takewhile(lambda line: not is_last(line), found)]:
+                    yield before
+                if len(before) < len(found):
+                    # a connection whose answer is read to its end can be used again; the answer is
+                    # whole, however it ends
+                    with suppress(TimeoutError, GatewayError):
+                        async with asyncio.timeout(_END_S):
+                            async for _ in parts:
+                                pass
+                    return
         if left.strip():
             yield [left.rstrip(b"\r")]
 
