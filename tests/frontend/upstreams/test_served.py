@@ -1,6 +1,9 @@
 """Names lead to the models of the last poll; models that were ready before stay known."""
 
+import itertools
 from dataclasses import replace
+
+import pytest
 
 from frontend.upstreams.served import Served
 from tests.support.events import MODEL
@@ -26,11 +29,10 @@ def test_a_model_that_is_gone_is_known_by_all_its_names() -> None:
     assert served.find_known(["gpt-4"], by_pattern=False) is None
 
 
-def test_the_first_time_that_a_model_is_seen_stays() -> None:
+def test_the_first_time_that_a_model_is_seen_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     served = Served({})
+    monkeypatch.setattr("frontend.upstreams.served.time.time", itertools.count(7).__next__)
     served.learn([LARGE])
-    first = served.ready["large"].created_s
-    assert first > 0
     served.learn([])
     served.learn([LARGE])
-    assert served.ready["large"].created_s == first
+    assert served.ready["large"].created_s == 7
