@@ -35,7 +35,7 @@ from toolkit.serve.models import ServedModel, check_code, check_target, public, 
 from toolkit.serve.options import ServeOptions
 from toolkit.serve.ports import check_free
 from toolkit.serve.record import READY, STOPPING, Record, recorded
-from toolkit.serve.restarts import Restarts
+from toolkit.serve.restarts import MAX_RESTARTS, WINDOW_S, Restarts
 from toolkit.serve.triton import TritonOptions, TritonServer
 from toolkit.serve.watch import Watch, Work
 
@@ -50,7 +50,6 @@ _INTERRUPT_S, _INTERRUPT_DRAIN_S = 3.0, 1.0
 """After Ctrl-C: in all, and for running requests (as in frontend/http/server.py)."""
 _ABANDON_S = 1.0
 """For the errors of requests that the drain did not wait for."""
-_MAX_RESTARTS, _RESTART_WINDOW_S = 5, 600.0
 
 
 @dataclass(slots=True)
@@ -73,10 +72,8 @@ class Supervisor:
     _signal: int = field(default=0, init=False)
     _interrupted_at: float = field(default=0.0, init=False)
     _stop: threading.Event = field(default_factory=threading.Event, init=False)
-    _restarts: Restarts = field(default_factory=lambda: Restarts(_RESTART_WINDOW_S), init=False)
-    _front_restarts: Restarts = field(
-        default_factory=lambda: Restarts(_RESTART_WINDOW_S), init=False
-    )
+    _restarts: Restarts = field(default_factory=Restarts, init=False)
+    _front_restarts: Restarts = field(default_factory=Restarts, init=False)
     _stack: ExitStack = field(default_factory=ExitStack, init=False)
     _set_state: Callable[[str], None] = field(default=lambda _: None, init=False)
 
@@ -218,9 +215,9 @@ class Supervisor:
 
     def _count_restart(self, reason: str) -> None:
         count = self._restarts.add()
-        if count > _MAX_RESTARTS:
+        if count > MAX_RESTARTS:
             raise ServeError(
-                f"{reason}; that was restart {count} in {_RESTART_WINDOW_S:.0f} s",
+                f"{reason}; that was restart {count} in {WINDOW_S:.0f} s",
                 hint=f"read the logs in {self.options.logs}",
             )
         self.report(f"{reason}; restarting")
