@@ -1,4 +1,4 @@
-"""Counts how often a process was restarted lately, so that one that does not stay up is given up."""
+"""Counts how often a process was restarted lately, so that one that fails again is given up."""
 
 import time
 from collections.abc import Callable
