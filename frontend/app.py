@@ -24,7 +24,7 @@ from frontend.settings import Settings
 from frontend.settings.server import ServerSettings
 from frontend.store.database import Database
 from frontend.store.usage import UsageStore
-from frontend.table import table
+from frontend.table import AREAS, table
 from frontend.telemetry.metrics import Metrics
 from frontend.upstreams.protocol import Upstream
 from frontend.wiring.handlers import make_handlers
@@ -71,7 +71,7 @@ def create_gateway(
     parts = make_parts(
         settings, path, stores, telemetry, lambda name: routes.find("POST", name)[0].handler
     )
-    routes = Routes(table(make_handlers(settings, path, parts)))
+    routes = Routes(table(make_handlers(settings, path, parts)), AREAS)
     middleware = Middleware(
         routes,
         _sites(settings),

@@ -48,7 +48,7 @@ class Management:
         models: dict[str, StoredModel] = {}
         for member, names in zip(self.fleet.members, copies, strict=True):
             for name, copy in names.items():
-                known = member.registry.known_models.get(name)
+                known = member.registry.served.known.get(name)
                 one = models.setdefault(name, StoredModel(name, known))
                 one.copies.append(copy)
                 if one.model is None and known is not None:
@@ -218,7 +218,7 @@ def _is_part(name: str, stored: Container[str]) -> bool:
 
 def _copy(member: Member, name: str, versions: Sequence[Version]) -> Copy:
     registry, residency = member.registry, member.registry.residency
-    model = registry.known_models.get(name)
+    model = registry.served.known.get(name)
     used = [one.used_at_s for one in versions if one.used_at_s is not None]
     if (own := residency.used_at_s(name)) is not None:
         used.append(own)

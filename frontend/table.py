@@ -1,7 +1,7 @@
 """Every route there is: method, path, dialect, permission, handler.
 
 A request's permission is checked, and its errors are written, by this table. The OpenAPI
-document is compared with this table by a test.
+document is compared with this table by a test. It is long because every route is on this page.
 """
 
 from dataclasses import dataclass
@@ -16,17 +16,10 @@ from frontend.dashboard.status import StatusRoutes
 from frontend.dashboard.steps import StepRoutes
 from frontend.domain.identity import Permission
 from frontend.domain.request import Dialect
-from frontend.http.routing import Route
+from frontend.http.routing import Area, Route
 from frontend.routes.admin_groups import GroupRoutes, OrganisationRoutes, RoleRoutes
 from frontend.routes.admin_models import ManagedModelRoutes
 from frontend.routes.admin_users import KeyRequestRoutes, UserRoutes
-from frontend.routes.allowances import (
-    CreditRoutes,
-    PlanRoutes,
-    PriceRoutes,
-    QuotaRequestRoutes,
-    QuotaRoutes,
-)
 from frontend.routes.audit import AuditRoutes
 from frontend.routes.backends import BackendRoutes
 from frontend.routes.batches import BatchRoutes
@@ -49,7 +42,9 @@ from frontend.routes.metrics import MetricsRoutes
 from frontend.routes.models import ModelRoutes
 from frontend.routes.ollama import OllamaRoutes
 from frontend.routes.ollama_models import OllamaModelRoutes
+from frontend.routes.plans import CreditRoutes, PlanRoutes, PriceRoutes
 from frontend.routes.queue import QueueRoutes
+from frontend.routes.quotas import QuotaRequestRoutes, QuotaRoutes
 from frontend.routes.rerank import RerankRoutes
 from frontend.routes.responses import ResponsesRoutes
 from frontend.routes.sessions import SessionRoutes
@@ -63,6 +58,10 @@ SELF, KEYS, USERS = Permission.SELF, Permission.KEYS, Permission.USERS
 GROUPS, ROLES = Permission.GROUPS, Permission.ROLES
 QUOTAS, USAGE, AUDIT = Permission.QUOTAS, Permission.USAGE, Permission.AUDIT
 BACKENDS = Permission.BACKENDS
+
+AREAS = (Area("/v1/messages", ANTHROPIC), Area("/api", OLLAMA))
+"""Errors of paths below these have their dialect, also where there is no route; all others have
+OpenAI's."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,7 @@ class Attempt:
     permission: Permission
     path: str
     source: Callable[[], str]
-    identified: Callable[[Caller], None] | None = None
+    identified: Callable[[Caller], None]
     """Called with the caller, also with one who may not use the route."""
     method: str = "GET"
 
@@ -63,8 +63,7 @@ class Authorizer:
         if attempt.permission is Permission.PUBLIC:
             return ANONYMOUS
         caller = await self._authenticate(attempt)
-        if attempt.identified is not None:
-            attempt.identified(caller)
+        attempt.identified(caller)
         require(caller, attempt.permission)
         if caller.scope is not UNLIMITED:
             _check_scope(caller, attempt)

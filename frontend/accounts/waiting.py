@@ -10,7 +10,7 @@ from frontend.store.retention import now_us
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Requests for keys, and for more."""
+    """Requests for keys and for higher quotas."""
 
     key_requests: int
     quota_requests: int

@@ -32,7 +32,7 @@ class BucketArtifacts(Artifacts):
 
     objects: Objects
     max_bytes: int
-    lost: Callable[[int], None] = lambda _: None
+    lost: Callable[[int], None]
     _waiting: dict[str, int] = field(default_factory=dict)
 
     @property

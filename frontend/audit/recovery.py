@@ -17,7 +17,7 @@ from pathlib import Path
 
 import orjson
 
-from frontend.audit.writer import journal_folder, record_of
+from frontend.audit.lines import journal_folder, record_of
 from frontend.domain.audit import AuditLevel, AuditPolicy, AuditRecord
 from frontend.domain.metering import UsageRow
 from frontend.errors import StoreUnavailable
@@ -33,12 +33,13 @@ _log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Recovery:
-    """`folder`: the audit's; `default`: the policy of groups without one."""
+    """`folder`: the audit's; `default`: the policy of groups without one; `written` counts what is
+    added."""
 
     store: AuditStore
     folder: Path
     default: AuditPolicy
-    written: Callable[[int], None] = lambda _: None
+    written: Callable[[int], None]
     _slot: int = field(default_factory=lambda: secrets.randbelow(SLOTS))
 
     async def run(self, charged: Sequence[UsageRow]) -> None:

@@ -13,19 +13,18 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, nullcontext, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import orjson
-
-from frontend.audit.artifacts import Artifacts, Extraction, texts_of
+from frontend.audit.artifacts import Artifacts
 from frontend.audit.bucket import BucketArtifacts
+from frontend.audit.content import content_of
+from frontend.audit.lines import from_line, journal_folder, line_without_text, to_line
 from frontend.background import in_background
-from frontend.domain.audit import AuditContent, AuditLevel, AuditRecord, Capture
+from frontend.domain.audit import AuditContent, AuditRecord, Capture
 from frontend.domain.ids import new_id
 from frontend.errors import AuditUnavailable, StoreUnavailable
-from frontend.store.audit import AuditStore, Entry, facets_of, words_of
+from frontend.store.audit import AuditStore, Entry
 from frontend.store.journal import Journal
 
 _BATCH = 500
@@ -57,14 +56,14 @@ class Pending:
 
 @dataclass(slots=True)
 class Writer:
-    """One process's queue. `lost` is called for each record that is not kept."""
+    """One process's queue. `written` and `lost` count records that are stored and that are not."""
 
     store: AuditStore
     folder: Path
     max_records: int
     max_bytes: int
-    written: Callable[[int], None] = lambda _: None
-    lost: Callable[[int], None] = lambda _: None
+    written: Callable[[int], None]
+    lost: Callable[[int], None]
     bucket: BucketArtifacts | None = None
     _queue: deque[Pending] = field(default_factory=deque)
     _writing: list[Pending] = field(default_factory=list)
@@ -221,7 +220,7 @@ class Writer:
                 os.open(path, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o600), "wb"
             ) as file:
                 for one in left:
-                    file.write(_to_line(one.record, one.content))
+                    file.write(to_line(one.record, one.content))
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
@@ -240,86 +239,9 @@ class Writer:
             except FileNotFoundError:
                 continue
             for line in taken.read_bytes().splitlines():
-                record, content = _from_line(line)
+                record, content = from_line(line)
                 self._queue.append(Pending(record, content=content, is_strict=True))
                 self._bytes += self._queue[-1].size_bytes
             taken.unlink()
         if self._queue:
             self._wake.set()
-
-
-def journal_folder(folder: Path) -> Path:
-    """The folder of the journals of all processes of this machine."""
-    return folder / "journal"
-
-
-def line_without_text(record: AuditRecord) -> bytes:
-    """A record for the journal."""
-    if record.level == AuditLevel.FULL.value:
-        record = replace(record, level=AuditLevel.METADATA.value)
-    return orjson.dumps(record, default=bytes.hex)
-
-
-def record_of(row: dict[str, Any]) -> AuditRecord:
-    """Reads a record from JSON. Raises KeyError, TypeError or ValueError if it is not a record of
-    this release."""
-    if row["digest"] is not None:
-        row["digest"] = bytes.fromhex(row["digest"])
-    return AuditRecord(**row)
-
-
-def content_of(record: AuditRecord, capture: Capture, artifacts: Artifacts) -> AuditContent:
-    """The content of a request that is stored. Blocks."""
-    extraction = Extraction(artifacts)
-    try:
-        request = extraction.strip(bytes(capture.body)) if capture.body else "null"
-        for media_type, file in capture.artifacts:
-            extraction.keep(media_type, file)
-    except OSError as error:
-        _log.error(
-            "artifacts of a request are not kept: %s", error.strerror,
-            extra={"id": record.request_id},
-        )  # fmt: skip
-        request = orjson.dumps(capture.body.decode("utf-8", "replace")).decode()
-    answers = [
-        {"prompt": prompt, "attempt": attempt, "index": index} | _joined(parts)
-        for (prompt, attempt, index), parts in sorted(capture.answers.items())
-    ]
-    shown: dict[str, Any] = {"completions": answers}
-    if capture.failure:
-        shown["failure"] = capture.failure
-    answer = orjson.dumps(shown).decode()
-    # without the failure: callers can search their own records, and do not see its words
-    words = words_of(*texts_of(orjson.loads(request)), *texts_of(answers))
-    return AuditContent(
-        _storable(request),
-        _storable(answer),
-        " ".join([*facets_of(record), *words]),
-        tuple(extraction.kept.values()),
-    )
-
-
-def _joined(parts: dict[str, Any]) -> dict[str, Any]:
-    texts = {name: "".join(parts[name]) for name in ("text", "reasoning") if name in parts}
-    return texts | ({"tool_calls": parts["tool_calls"]} if "tool_calls" in parts else {})
-
-
-def _storable(text: str) -> str:
-    # JSON escapes U+0000, which PostgreSQL's text cannot hold
-    return text.replace("\x00", "\\u0000")
-
-
-def _to_line(record: AuditRecord, content: AuditContent | None) -> bytes:
-    kept = None
-    if content is not None:
-        kept = [content.request, content.answer, content.words, content.artifacts]
-    return orjson.dumps([record, kept], default=bytes.hex) + b"\n"
-
-
-def _from_line(line: bytes) -> Entry:
-    row, kept = orjson.loads(line)
-    content = None
-    if kept is not None:
-        request, answer, words, artifacts = kept
-        content = AuditContent(request, answer, words, tuple((a, b, c) for a, b, c in artifacts))
-    return record_of(row), content

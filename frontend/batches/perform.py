@@ -26,17 +26,16 @@ class Performer:
 
     handler: Callable[[str], Handler]
     timeout_s: float
+    rules_of: Callable[[str, Rules], Awaitable[Rules]]
     recorder: Recorder | None = None
     tracing: "Tracing | None" = None
-    rules_of: Callable[[str, Rules], Awaitable[Rules]] | None = None
 
     async def __call__(self, batch: Batch, body: bytes) -> tuple[int, bytes, str]:
         """(status, body, request id)."""
         own = uuid.uuid4().hex
         caller = read_caller(batch.caller)
-        if self.rules_of is not None:
-            # a policy that was made stricter holds for batches that wait, too
-            caller = replace(caller, rules=await self.rules_of(caller.group, caller.rules))
+        # a policy that was made stricter holds for batches that wait, too
+        caller = replace(caller, rules=await self.rules_of(caller.group, caller.rules))
         outcome = Outcome(own, own, "POST", batch.endpoint, caller=caller)
         deadline_s = time.monotonic() + max(0.0, batch.expires_s - time.time())
         request = Request(own, caller, Dialect.OPENAI, deadline_s, outcome, self.timeout_s)

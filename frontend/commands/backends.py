@@ -69,7 +69,10 @@ def _add_new(register: argparse.ArgumentParser) -> None:
     )
     register.add_argument("--gpu-memory-gb", type=float, help="memory of its GPUs in GiB")
     register.add_argument(
-        "--priority", type=int, default=0, help="each 1 adds 10 points to its score"
+        "--priority",
+        type=int,
+        default=0,
+        help="preference over other upstreams: each unit adds 10 points to its score",
     )
     register.add_argument(
         "--external", action="store_true", help="prompts sent to it leave the site"
@@ -89,7 +92,11 @@ def _add_changes(change: argparse.ArgumentParser) -> None:
     )
     change.add_argument("--max-num-seqs", type=_count, help="the engine's own limit, or 'none'")
     change.add_argument("--gpu-memory-gb", type=float, help="memory of its GPUs in GiB")
-    change.add_argument("--priority", type=int, help="each 1 adds 10 points to its score")
+    change.add_argument(
+        "--priority",
+        type=int,
+        help="preference over other upstreams: each unit adds 10 points to its score",
+    )
     flags = argparse.BooleanOptionalAction
     change.add_argument(
         "--external", action=flags, help="whether prompts sent to it leave the site"

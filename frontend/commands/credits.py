@@ -14,7 +14,7 @@ from frontend.commands.accounts import (
 )
 from frontend.commands.holders import add_holder, holder_of
 from frontend.commands.parser import number
-from frontend.dialects.admin import allowances as shown
+from frontend.dialects.admin import plans as shown
 from frontend.dialects.read import read
 
 if TYPE_CHECKING:

@@ -64,7 +64,9 @@ def _add_canaries(commands: Any) -> None:
         help="the models and their shares, which add up to 100; the first is the stable model",
     )  # fmt: skip
     change.add_argument(
-        "--sticky", choices=("user", "session"), help="what always gets the same model"
+        "--sticky",
+        choices=("user", "session"),
+        help="all requests of one user or session get the same model",
     )
     change.add_argument(
         "--max-error-percent", type=int, help="error rate above which a model is withdrawn"

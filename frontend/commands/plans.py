@@ -15,7 +15,7 @@ from frontend.commands.accounts import (
 from frontend.commands.find import find_plan, read_all
 from frontend.commands.holders import add_holder, holder_of
 from frontend.commands.parser import number, whole
-from frontend.dialects.admin import allowances as shown
+from frontend.dialects.admin import plans as shown
 from frontend.dialects.read import read
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ _SUBSCRIPTION = ("id", "scope_kind", "scope_id", "plan_id", "next_plan_id", "per
 
 def main(arguments: Sequence[str]) -> int:
     """Runs `plans`; returns its exit code."""
-    parser, commands = parser_of("plans", "Create and edit plans, and give them.")
+    parser, commands = parser_of("plans", "Create, edit and assign plans.")
     add_command(commands, "list", "list plans", _list_plans)
     show = add_command(commands, "show", "show a plan with its limits", _show_plan)
     create = add_command(commands, "create", "create a plan", _create_plan)

@@ -16,7 +16,7 @@ from frontend.commands.find import (
     read_all,
 )
 from frontend.commands.parser import number
-from frontend.dialects.admin import allowances as shown
+from frontend.dialects.admin import plans as shown
 from frontend.dialects.read import read
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from frontend.commands.find import read_all
 from frontend.commands.holders import add_holder, holder_of
 from frontend.commands.parser import whole
 from frontend.commands.stored_keys import duration_s
-from frontend.dialects.admin import allowances as shown
+from frontend.dialects.admin import quotas as shown
 from frontend.dialects.read import read
 from frontend.domain.allowances import STATUSES
 
@@ -50,14 +50,16 @@ def main(arguments: Sequence[str]) -> int:
     delete = add_command(commands, "delete", "delete a quota; usage is kept", _delete)
     for each in (show, edit, reset, delete):
         each.add_argument("quota", help="the quota's id")
-    requests = add_command(commands, "requests", "list users' requests for more", _requests)
+    requests = add_command(
+        commands, "requests", "list users' requests for higher quotas", _requests
+    )
     requests.add_argument("--status", choices=STATUSES)
-    approve = add_command(commands, "approve", "grant a request for more", _approve)
+    approve = add_command(commands, "approve", "grant a request for a higher quota", _approve)
     approve.add_argument(
         "--amount", type=whole, help="grant this amount instead of the requested one"
     )
     approve.add_argument("--permanent", action="store_true", help="grant it without an end")
-    refuse = add_command(commands, "refuse", "refuse a request for more", _refuse)
+    refuse = add_command(commands, "refuse", "refuse a request for a higher quota", _refuse)
     refuse.add_argument("--note", default="", help="the reason, for the user")
     for each in (approve, refuse):
         each.add_argument("request", help="the request's id")
@@ -109,7 +111,7 @@ async def _requests(directory: "Directory", options: argparse.Namespace) -> Answ
 
 
 async def _approve(directory: "Directory", options: argparse.Namespace) -> Answer:
-    from frontend.accounts.directory.quotas import AS_ASKED
+    from frontend.accounts.directory.quota_requests import AS_ASKED
 
     end = None if options.permanent else AS_ASKED
     amount = read(shown.ApprovalBody, given(options, "amount")).amount

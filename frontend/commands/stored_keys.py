@@ -175,7 +175,10 @@ async def _revoke(directory: "Directory", options: argparse.Namespace) -> Answer
 
 
 async def _import(directory: "Directory", options: argparse.Namespace) -> Answer:
+    from frontend.accounts.directory.file_keys import import_keys
+
     names = {"user": options.role, "admin": "admin"}
-    added = await directory.keys.adopt(OPERATOR, list_keys(options.source), names)
+    lines, changes = list_keys(options.source), directory.keys.changes
+    added = await import_keys(changes, OPERATOR, lines, names)
     note = f"Imported {len(added)} keys; the others were imported before."
     return Answer([show_key(row) for row in added], _KEY, note=note)

@@ -1,4 +1,4 @@
-"""What administrators say about limits: quotas, requests for more, plans, subscriptions, prices.
+"""Quotas, requests for higher quotas, plans, subscriptions and prices, as administrators set them.
 
 Instants are microseconds since 1970 in UTC; credits and money are integer millionths.
 """
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 STATUSES = ("pending", "approved", "refused", "expired")
-"""Of requests for more."""
+"""Of requests for higher quotas."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class NewQuota:
 
 @dataclass(frozen=True, slots=True)
 class QuotaRequest:
-    """A user's request for more. `expires_at_us`: until when; None: without an end."""
+    """A user's request for a higher quota. `expires_at_us`: until when; None: without an end."""
 
     id: str
     user_id: str

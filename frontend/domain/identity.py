@@ -35,7 +35,7 @@ class Permission(enum.Enum):
     KEYS = "keys"
     """Manage the keys of other users."""
     QUOTAS = "quotas"
-    """Manage quotas, plans, credits and prices, and decide on requests for more."""
+    """Manage quotas, plans, credits and prices, and decide on requests for higher quotas."""
     USAGE = "usage"
     """Read the usage of all users."""
     AUDIT = "audit"

@@ -41,6 +41,13 @@ class Tariff:
     image_tokens: int = 1000
     """Of an image in a prompt, until the engine has counted them."""
 
+    def estimate(self, user: str, model: str, expected: Expected) -> int:
+        """The cost of a call, by what is known now of the user's answers."""
+        output = expected.output
+        if expected.answers:
+            output += self.outputs.expected(user, model, expected.most) * expected.answers
+        return self.weights.estimate(expected.prompt, output)
+
 
 @dataclass(slots=True)
 class Charge:
@@ -58,7 +65,8 @@ class Charge:
     ) -> AbstractAsyncContextManager[Job]:
         """Waits for a slot of one call, and gives it back. Raises as `Queue.slot` does."""
         request, caller = self.request, self.request.caller
-        estimate = partial(self._estimate, model.name, expected)
+        # not of this object, which has the job: a request must be freed as soon as it has ended
+        estimate = partial(self.tariff.estimate, caller.user, model.name, expected)
         job = Job(
             call_id,
             caller.user,
@@ -112,13 +120,6 @@ class Charge:
             tokens = min(tokens, model.context_length)
         size += sum(map(len, generation.images))
         return Expected(tokens, size_bytes=size, answers=sampling.choices, most=sampling.max_tokens)
-
-    def _estimate(self, model: str, expected: Expected) -> int:
-        output, tariff = expected.output, self.tariff
-        if expected.answers:
-            each = tariff.outputs.expected(self.request.user, model, expected.most)
-            output += each * expected.answers
-        return tariff.weights.estimate(expected.prompt, output)
 
     def _waits(self, job: Job) -> None:
         outcome = self.request.outcome

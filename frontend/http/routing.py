@@ -33,15 +33,22 @@ class Route:
     page: bool = False
 
 
-class Routes:
-    """All routes, by what a request's line says."""
+@dataclass(frozen=True, slots=True)
+class Area:
+    """A path and all paths below it, which belong to one dialect."""
 
-    def __init__(self, routes: Iterable[Route]) -> None:
-        self.all = tuple(routes)
+    path: str
+    dialect: Dialect
+
+
+class Routes:
+    """All routes, by what a request's line says. Paths outside of `areas` are OpenAI's."""
+
+    def __init__(self, routes: Iterable[Route], areas: Iterable[Area]) -> None:
+        self.all, self._areas = tuple(routes), tuple(areas)
         self.pages = frozenset(route.path for route in self.all if route.page)
         self._plain: dict[str, dict[str, Route]] = {}
         self._patterns: list[tuple[re.Pattern[str], dict[str, Route]]] = []
-        self._dialects: dict[tuple[str, ...], set[Dialect]] = {}
         # in the order of the table, which decides between patterns
         for path in dict.fromkeys(route.path for route in self.all):
             methods = {route.method: route for route in self.all if route.path == path}
@@ -52,9 +59,6 @@ class Routes:
                 self._patterns.append((compile_path(path)[0], methods))
             else:
                 self._plain[path] = methods
-        for route in self.all:
-            for beginning in _beginnings(route.path):
-                self._dialects.setdefault(beginning, set()).add(route.dialect)
 
     def find(self, method: str, path: str) -> tuple[Route, dict[str, Any]]:
         """The route and the path's parameters. Raises NotFound if no route has the path, and
@@ -82,18 +86,6 @@ class Routes:
         return methods_of_all, parameters
 
     def dialect_of(self, path: str) -> Dialect:
-        """The dialect of errors for a path, also where no method or no route matches it.
-
-        A path without a route has the dialect of the routes whose paths begin with the most of its
-        segments; OpenAI's, where there are none or they differ.
-        """
-        for beginning in reversed(_beginnings(path)):
-            if dialects := self._dialects.get(beginning):
-                return next(iter(dialects)) if len(dialects) == 1 else Dialect.OPENAI
-        return Dialect.OPENAI
-
-
-def _beginnings(path: str) -> list[tuple[str, ...]]:
-    # deeper segments decide nothing, and a path may have thousands
-    segments = path.strip("/").split("/")[:8]
-    return [tuple(segments[:end]) for end in range(1, len(segments) + 1)]
+        """The dialect of errors where no method or no route matches a path: that of its area."""
+        inside = (area.dialect for area in self._areas if f"{path}/".startswith(f"{area.path}/"))
+        return next(inside, Dialect.OPENAI)

@@ -99,7 +99,7 @@ class Provider:
             )
             # section 5.3.2: what it says about another subject must not be used
             if more.get("sub") != claims["sub"]:
-                raise refused("its user information is of somebody else")
+                raise refused("its user information is about another subject than its ID token")
             claims = {**more, **claims}
         return claims
 

@@ -3,10 +3,9 @@
 from dataclasses import dataclass
 
 from frontend.accounts.directory.keys import Keys, MadeKey, NewKey
-from frontend.accounts.directory.quotas import QuotaRequests
+from frontend.accounts.directory.quota_requests import QuotaRequests
 from frontend.accounts.directory.users import Users
 from frontend.dialects.admin import bodies
-from frontend.dialects.admin.allowances import show_quota_request
 from frontend.dialects.admin.answers import (
     Shown,
     render_deleted,
@@ -14,6 +13,7 @@ from frontend.dialects.admin.answers import (
     show_made_key,
     show_user,
 )
+from frontend.dialects.admin.quotas import show_quota_request
 from frontend.domain.request import Request
 from frontend.errors import Forbidden
 from frontend.http.client import Client

@@ -144,8 +144,9 @@ def _order(order: str, interval: str, after: str, form: str) -> str:
     if _one_of("order", order, ("time", *LARGEST)) == "time":
         return ""
     if interval != "total" or after or form == "csv":
-        text = f"'order' is '{order}', which needs 'interval' to be 'total', and neither 'after'"
-        raise InvalidRequest(f"{text} nor 'format' 'csv'; change these, or 'order'", param="order")
+        text = f"'order' is '{order}', which requires 'interval' to be 'total'"
+        also = "'after' and 'format' 'csv' cannot be combined with it"
+        raise InvalidRequest(f"{text}; {also}", param="order")
     return order
 
 

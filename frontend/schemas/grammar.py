@@ -127,7 +127,7 @@ class _Converter:
         )
         self.notes.guesses -= 1
         if not alternatives:
-            problem = "has no schema that the keywords beside it allow"
+            problem = "has no schema that the other keywords of the schema allow"
             self.notes.contradict(schema, keyword, problem)
             return None
         # one alternative allows everything, so the choice restricts nothing

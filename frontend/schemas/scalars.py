@@ -42,7 +42,7 @@ def convert_values(node: Node, notes: Notes) -> Node | None:
         listed = []
     values = [one for one in listed if jsonschema_rs.is_valid(rest, one, offline=True)]
     if not values:
-        notes.contradict(node, keyword, "has no value that the keywords beside it allow")
+        notes.contradict(node, keyword, "has no value that the other keywords of the schema allow")
         return None
     if any(_is_misread(one) for one in values):
         notes.note(node, keyword)

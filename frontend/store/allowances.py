@@ -1,4 +1,4 @@
-"""Quotas, requests for more, plans, subscriptions, prices: their rows. Rules are in `accounts`."""
+"""The rows of quotas, requests for higher quotas, plans, subscriptions and prices."""
 
 from sqlalchemy import ColumnElement, Table, and_, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -33,7 +33,7 @@ async def expire_requests(connection: AsyncConnection, now_us: int) -> None:
 
 
 async def count_pending(connection: AsyncConnection, now_us: int) -> int:
-    """Requests for more that wait for a decision."""
+    """Requests for higher quotas that wait for a decision."""
     columns = tables.quota_requests.c
     pending = columns.status == "pending", ~func.coalesce(columns.expires_at_us <= now_us, False)
     query = select(func.count()).select_from(tables.quota_requests).where(*pending)

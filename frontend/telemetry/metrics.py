@@ -85,7 +85,9 @@ class Metrics:
         self._answers: dict[tuple[str, int], Add] = {}
         requests = self._count("usage_requests", "Requests that models have seen")
         self._requests = adding(requests)
-        self._failures = self._count("usage_failures", "Those of them that failed")
+        self._failures = self._count(
+            "usage_failures", "Requests that models have seen and that failed"
+        )
         tokens = self._count("usage_tokens", "Tokens that were charged", "kind")
         self._tokens = tuple(adding(tokens.labels(kind)) for kind in KINDS)
         self._images = self._count("usage_images", "Images that were made")

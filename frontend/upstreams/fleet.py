@@ -107,7 +107,7 @@ class Fleet:
         if len(away) == len(self._enabled) or any(not one.registry.was_read for one in away):
             raise BackendUnavailable(_AWAY)
         for one in self._enabled:
-            if (known := one.registry.known(spelled)) is not None:
+            if (known := one.registry.served.find_known(spelled)) is not None:
                 raise BackendUnavailable(f"the model '{known}' is not loaded now; try again later")
         raise ModelNotFound(name)
 
@@ -116,7 +116,7 @@ class Fleet:
         found = [match for one in registries if (match := one.match(spelled)) is not None]
         best = min(found, key=lambda match: match.rank, default=None)
         # a model of that name is not loaded now: patterns do not replace it
-        is_known = (one.known(spelled, by_pattern=False) for one in registries)
+        is_known = (one.served.find_known(spelled, by_pattern=False) for one in registries)
         return None if best is not None and best.is_pattern and any(is_known) else best
 
     def _whole(self, match: Match) -> Model:

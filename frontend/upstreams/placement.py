@@ -219,7 +219,7 @@ class Places:
         # one that is away and had the model can be back soon
         away = any(
             not one.registry.is_reachable
-            and model in one.registry.known_models
+            and model in one.registry.served.known
             and may_use(one, need)
             for one in self.fleet.members
         )

@@ -1,8 +1,7 @@
 """The models that one upstream serves, read from it by polling.
 
 A model that was seen and is not ready now is unavailable, not unknown. While the upstream does not
-answer, nothing is ready. A name leads to a model of that name, else by an alias, else by the most
-specific pattern of an alias with a wildcard (`patterns.py`).
+answer, nothing is ready. Which model a name leads to is in `served.py`.
 """
 
 import asyncio
@@ -12,15 +11,15 @@ import math
 import random
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from frontend.domain.models import Model
 from frontend.domain.room import UNLIMITED_ROOM, RoomLimits
 from frontend.errors import BackendTimeout, BackendUnavailable, GatewayError, UpstreamLost
-from frontend.upstreams.names import PATTERN, Match
-from frontend.upstreams.patterns import WILDCARD, Patterns
+from frontend.upstreams.names import Match
 from frontend.upstreams.protocol import Upstream
 from frontend.upstreams.residency import Residency
+from frontend.upstreams.served import Served
 
 _MISS_INTERVAL_S = 0.5
 _READ_INTERVAL_S = 30.0
@@ -46,12 +45,7 @@ class Registry:
     failures: int = 0
     """Polls that failed one after the other."""
     random: Callable[[], float] = random.random
-    _ready: dict[str, Model] = field(default_factory=dict)
-    _patterns: Patterns = field(default_factory=lambda: Patterns({}))
-    _seen: dict[str, str] = field(default_factory=dict)
-    _seen_patterns: dict[str, str] = field(default_factory=dict)
-    _known: dict[str, Model] = field(default_factory=dict)
-    _since_s: dict[str, int] = field(default_factory=dict)
+    served: Served = field(init=False)
     _reachable: bool = False
     _learned: bool = False
     _answered_at_s: float = -math.inf
@@ -65,19 +59,20 @@ class Registry:
     _read_at_s: float = -1e9
 
     def __post_init__(self) -> None:
+        self.served = Served(self.mapping)
         self.residency = Residency(
             self.upstream,
             lambda: self._loaded,
             self.refresh,
             self.keep_s,
             self.limits,
-            lambda: self._known,
+            self.served.known,
         )
 
     @property
     def is_ready(self) -> bool:
         """Whether the upstream answered last time and serves at least one model, or loads it."""
-        return self._reachable and bool(self._ready)
+        return self._reachable and bool(self.served.ready)
 
     @property
     def is_reachable(self) -> bool:
@@ -103,15 +98,12 @@ class Registry:
     def ready(self) -> Mapping[str, Model]:
         """The ready models by their names and aliases."""
         # one failed poll does not mean that a loaded model is not loaded any more
-        return self._ready if self._reachable else {}
+        return self.served.ready if self._reachable else {}
 
     @property
     def names(self) -> dict[str, Model]:
         """The ready models by every name, in order."""
-        exact = (name for name in self.mapping if WILDCARD not in name)
-        mapped = {name: self.ready.get(self._mapped(name)) for name in exact}
-        known = dict(self.ready) | {name: model for name, model in mapped.items() if model}
-        return dict(sorted(known.items()))
+        return self.served.names if self._reachable else {}
 
     @property
     def models(self) -> list[Model]:
@@ -121,11 +113,7 @@ class Registry:
     @property
     def absent(self) -> list[str]:
         """Names of the models that were ready before and are not now."""
-        seen = {name for name in self._seen.values() if not self._is_version(name)}
-        return sorted(seen - {model.name for model in self.ready.values()})
-
-    def _is_version(self, name: str) -> bool:
-        return (model := self._known.get(name)) is not None and bool(model.version_of)
+        return self.served.absent(self.models)
 
     @property
     def loaded(self) -> list[Model]:
@@ -152,13 +140,7 @@ class Registry:
 
     def match(self, names: Sequence[str]) -> Match | None:
         """The ready model that the likeliest of the names leads to."""
-        spelled = [self._mapped(one) for one in names]
-        for name in spelled:
-            if (model := self.ready.get(name)) is not None:
-                return Match(model, 0 if model.name == name else 1)
-        targets = map(self._patterns.find, spelled)
-        found = next((self.ready[name] for name in targets if name and name in self.ready), None)
-        return None if found is None else Match(found, PATTERN)
+        return self.served.match(names) if self._reachable else None
 
     async def look_again(self) -> None:
         """Polls, if the last poll is some time ago."""
@@ -166,28 +148,10 @@ class Registry:
         if time.monotonic() - self._refreshed_at_s > _MISS_INTERVAL_S:
             await self.refresh()
 
-    def known(self, names: Sequence[str], *, by_pattern: bool = True) -> str | None:
-        """The first of the names that leads to a model that was ready before."""
-        for name in map(self._mapped, names):
-            if name in self._seen or (by_pattern and self._patterns.find(name) is not None):
-                return name
-        return None
-
-    def own_name(self, name: str) -> str:
-        """The upstream's own name of the model that `name` leads to, loaded now or not."""
-        name = self._mapped(name)
-        return self._seen.get(name, name)
-
-    def _mapped(self, name: str) -> str:
-        """Where the operator's mapping leads; it has no cycles (`find_cycle`)."""
-        while name in self.mapping:
-            name = self.mapping[name]
-        return name
-
     async def find_stored(self, names: list[str]) -> str | None:
         """The first of `names` that can be loaded, as the upstream calls it."""
         stored = await self.upstream.stored()
-        return next((own for name in names if (own := self.own_name(name)) in stored), None)
+        return next((own for name in names if (own := self.served.own_name(name)) in stored), None)
 
     async def load(self, name: str) -> None:
         """Loads a stored model, or what changed of it. Raises GatewayError if the load fails."""
@@ -197,11 +161,6 @@ class Registry:
         """Unloads a model for every caller, when its requests have ended. Raises GatewayError if
         that fails."""
         await self.residency.unload(name)
-
-    @property
-    def known_models(self) -> Mapping[str, Model]:
-        """Every model that was ever ready here, by its own name."""
-        return self._known
 
     async def check(self) -> bool:
         """Polls again when the upstream was away. Whether it answers."""
@@ -295,7 +254,7 @@ class Registry:
             self._on_demand |= {model.name: model for model in on_demand}
             asleep = [one for name, one in self._on_demand.items() if name not in self._loaded]
             # in this order a loaded model wins an alias over one that is not loaded
-            self._learn([*asleep, *models])
+            self.served.learn([*asleep, *models])
             if self._refreshed_at_s > 0:  # else they may have been there for long
                 self.residency.see(new)
         self._refreshed_at_s = time.monotonic()
@@ -311,35 +270,6 @@ class Registry:
             self._read_at_s = time.monotonic()
             stored = await self.upstream.on_demand()
             self._on_demand |= {one.name: one for one in stored if self.residency.is_on_demand(one)}
-
-    def _learn(self, models: list[Model]) -> None:
-        now_s = int(time.time())
-        models = [
-            model
-            if model.created_s
-            # Triton does not say it, and the answer of /v1/models must not change with each poll
-            else replace(model, created_s=self._since_s.setdefault(model.name, now_s))
-            for model in models
-        ]
-        ready = {alias: model for model in models for alias in model.aliases}
-        ready |= {model.name: model for model in models}  # a name beats another model's alias
-        # once per change, since this runs every two seconds
-        if ready.keys() != self._ready.keys():
-            _log.info("serving %s", ", ".join(sorted(m.name for m in models)) or "nothing")
-        self._ready = ready
-        self._seen |= {name: model.name for name, model in ready.items()}
-        self._known |= {model.name: model for model in models}
-        self._learn_patterns(models)
-
-    def _learn_patterns(self, models: list[Model]) -> None:
-        """Those of the operator's mapping beat those of models. A pattern of a model that is not
-        loaded any more still leads to it."""
-        ready = {model.name for model in models}
-        gone = {p: name for p, name in self._seen_patterns.items() if name not in ready}
-        own = {pattern: model.name for model in models for pattern in model.patterns}
-        self._seen_patterns = gone | own
-        mapped = {pattern: self._mapped(name) for pattern, name in self.mapping.items()}
-        self._patterns = Patterns(self._seen_patterns | mapped)
 
 
 def _reason(error: GatewayError) -> str:

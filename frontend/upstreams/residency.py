@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from frontend.domain.models import Model
-from frontend.domain.room import UNLIMITED_ROOM, RoomLimits
+from frontend.domain.room import RoomLimits
 from frontend.errors import BackendUnavailable, GatewayError
 from frontend.upstreams.protocol import Upstream
 from frontend.upstreams.room import Resident, can_fit, choose, fits, last_use, no_room
@@ -47,9 +47,9 @@ class Residency:
     upstream: Upstream
     loaded: Callable[[], Mapping[str, Model]]
     refresh: Callable[[], Awaitable[None]]
-    keep_s: float = math.inf
-    limits: RoomLimits = UNLIMITED_ROOM
-    known: Callable[[], Mapping[str, Model]] = dict
+    keep_s: float
+    limits: RoomLimits
+    known: Mapping[str, Model]
     turns: Callable[[], contextlib.AbstractAsyncContextManager[None]] = contextlib.nullcontext
     """Keeps other gateways from making room here meanwhile."""
     _stays: dict[str, Stay] = field(default_factory=dict)
@@ -69,7 +69,7 @@ class Residency:
         return stay
 
     def _stay_of(self, name: str) -> Stay:
-        if (model := self.known().get(name)) is not None:
+        if (model := self.known.get(name)) is not None:
             return self.stay(model)
         # never seen: what it says about itself is known when it is loaded
         return self._stays.setdefault(name, Stay(self.keep_s))
@@ -197,7 +197,7 @@ class Residency:
         return stay
 
     async def _load_asked(self, name: str, stay: Stay) -> None:
-        known = self.known().get(name)
+        known = self.known.get(name)
         async with self._room_for(name, 0 if known is None else known.details.size_bytes):
             await self.upstream.load(name)
             await self._poll_until(lambda: name in self.loaded())

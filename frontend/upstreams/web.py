@@ -13,6 +13,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import takewhile
 from types import SimpleNamespace
 from typing import Any
 
@@ -109,8 +110,8 @@ class Web:
     ) -> AsyncGenerator[list[bytes], None]:
         """The lines of an answer, those that come together in one list, without empty ones.
 
-        `is_last` says after which line nothing more is needed. Raises Refused for an error status,
-        and GatewayError if the answer breaks off.
+        `is_last` says which line only ends the answer: it and what follows are left out. Raises
+        Refused for an error status, and GatewayError if the answer breaks off.
         """
         left, ask = b"", _Ask("POST", path, body, call.headers)
         async with aclosing(self._parts(ask, call.timeout_s, None)) as parts:
@@ -118,16 +119,17 @@ class Web:
                 *lines, left = (left + part).split(b"\n")
                 if len(left) > _MAX_LINE:
                     raise BackendFailed("the model server sent a line that is too long")
-                if found := [stripped for line in lines if (stripped := line.rstrip(b"\r"))]:
-                    yield found
-                    if any(map(is_last, found)):
-                        # a connection whose answer is read to its end can be used again; the
-                        # answer is whole, however it ends
-                        with suppress(TimeoutError, GatewayError):
-                            async with asyncio.timeout(_END_S):
-                                async for _ in parts:
-                                    pass
-                        return
+                found = [stripped for line in lines if (stripped := line.rstrip(b"\r"))]
+                if before := [*takewhile(lambda line: not is_last(line), found)]:
+                    yield before
+                if len(before) < len(found):
+                    # a connection whose answer is read to its end can be used again; the answer is
+                    # whole, however it ends
+                    with suppress(TimeoutError, GatewayError):
+                        async with asyncio.timeout(_END_S):
+                            async for _ in parts:
+                                pass
+                    return
         if left.strip():
             yield [left.rstrip(b"\r")]
 
@@ -176,20 +178,20 @@ class Web:
         A stream that is slower than the rest needs no timer: it is rested only after a part that
         came too early, and then as long as something comes within each rest.
         """
-        loop, ended = asyncio.get_running_loop(), asyncio.Event()
+        loop, woken = asyncio.get_running_loop(), asyncio.Event()
         free_s, often, number = 0.0, False, 0
-        content.on_eof(ended.set)
+        content.on_eof(woken.set)
         while True:
             part = b""
             if often:
-                await _rest(ended, free_s)
+                await _rest(content, woken, free_s)
                 part = _come(content)
             if not (often := bool(part)):
                 if not (part := await content.readany()):
                     return
                 if number > 1 and loop.time() < free_s:
                     often = True
-                    await _rest(ended, free_s)
+                    await _rest(content, woken, free_s)
                     part += _come(content)
             yield part
             number += 1
@@ -297,10 +299,17 @@ async def _note_reuse(
     context.trace_request_ctx.used = True
 
 
-async def _rest(ended: asyncio.Event, until_s: float) -> None:
-    with suppress(TimeoutError):
-        async with asyncio.timeout_at(until_s):
-            await ended.wait()
+async def _rest(content: aiohttp.StreamReader, woken: asyncio.Event, until_s: float) -> None:
+    """Until that time, or the end of the answer, which wakes it as well."""
+    if content.is_eof():
+        return
+    # no `timeout`: its exception would pass every generator between the task and this one
+    timer = asyncio.get_running_loop().call_at(until_s, woken.set)
+    try:
+        await woken.wait()
+    finally:
+        timer.cancel()
+    woken.clear()
 
 
 def _come(content: aiohttp.StreamReader) -> bytes:

@@ -20,13 +20,6 @@ from frontend.routes.accounts import Browsers, Desk
 from frontend.routes.admin_groups import GroupRoutes, OrganisationRoutes, RoleRoutes
 from frontend.routes.admin_models import ManagedModelRoutes
 from frontend.routes.admin_users import KeyRequestRoutes, UserRoutes
-from frontend.routes.allowances import (
-    CreditRoutes,
-    PlanRoutes,
-    PriceRoutes,
-    QuotaRequestRoutes,
-    QuotaRoutes,
-)
 from frontend.routes.audit import AuditRoutes
 from frontend.routes.backends import BackendRoutes
 from frontend.routes.batches import BatchRoutes
@@ -49,7 +42,9 @@ from frontend.routes.metrics import MetricsRoutes
 from frontend.routes.models import ModelRoutes
 from frontend.routes.ollama import OllamaRoutes
 from frontend.routes.ollama_models import OllamaModelRoutes
+from frontend.routes.plans import CreditRoutes, PlanRoutes, PriceRoutes
 from frontend.routes.queue import QueueRoutes
+from frontend.routes.quotas import QuotaRequestRoutes, QuotaRoutes
 from frontend.routes.rerank import RerankRoutes
 from frontend.routes.responses import ResponsesRoutes
 from frontend.routes.sessions import SessionRoutes

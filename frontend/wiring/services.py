@@ -138,7 +138,7 @@ def make_runner(
         BatchStore(database),
         UploadStore(database, folder, settings.max_files_bytes),
         Performer(
-            handler, settings.request_timeout_s, recorder, tracing, partial(rules_of, groups)
+            handler, settings.request_timeout_s, partial(rules_of, groups), recorder, tracing
         ),
         LineBounds(
             settings.max_batch_requests,

@@ -14,7 +14,7 @@ from toolkit.building.declared import finding_of, is_users_own, without_conseque
 from toolkit.building.early import check_early
 from toolkit.building.failures import Failures
 from toolkit.building.previous import keep_links, refuse_foreign
-from toolkit.building.tree import write_tree
+from toolkit.building.tree import Ready, write_tree
 from toolkit.building.weights import Prepared, check_kind, prepare
 from toolkit.errors import RepositoryError, SpecError
 from toolkit.home import home
@@ -47,36 +47,39 @@ def build(spec: Spec, target: Target, output: Path, progress: Progress = silent)
     plan = make_plan(spec.for_target(target), target, spec.file)
     # before minutes of downloads and conversions, not after them
     refuse_foreign(output)
-    prepared = _prepare(spec, plan, progress)
+    ready = _prepare(spec, plan, progress)
     with _replacing(output) as scratch:
-        write_tree(plan, prepared, scratch)
+        write_tree(target, spec.file, ready, scratch)
         _verify(spec, scratch, target)
         # after the verifier, which would look into the environments
         keep_links(output, scratch)
+    prepared = {each.plan.name: each.weights for each in ready if each.weights is not None}
     return Built(plan, output, prepared)
 
 
-def _prepare(spec: Spec, plan: Plan, progress: Progress) -> dict[str, Prepared]:
-    """The weights of all models. Raises BuildError when all have been tried, and MissingExtra
+def _prepare(spec: Spec, plan: Plan, progress: Progress) -> list[Ready]:
+    """All models with their weights. Raises BuildError when all have been tried, and MissingExtra
     without a library that is needed."""
     states = check_early(spec, plan)
     failures = Failures(spec)
-    prepared: dict[str, Prepared] = {}
+    ready = []
     for model in plan.models:
-        if not isinstance(model.entry, SourcedEntry):
+        entry, state = model.entry, states[model.name]
+        if not isinstance(entry, SourcedEntry):
+            ready.append(Ready(model, state.models, None))
             continue
         with failures.of(model.name):
-            check = partial(check_kind, model.entry, plan.target)
-            fetched = states[model.name].fetched
-            fetched = fetched or fetch(model.entry.origin, spec.folder, progress, check=check)
+            check = partial(check_kind, entry, plan.target)
+            fetched = state.fetched or fetch(entry.origin, spec.folder, progress, check=check)
             check(fetched.path)
-            ready = prepare(model.name, model.entry, spec.folder, progress, fetched)
-            known = (ready.facts, ready.digest)
-            # only for its errors: raised by `write_tree` they would have no line of models.yaml
-            make_models(model.name, model.entry, known, plan.target, plan.entries)
-            prepared[model.name] = ready
+            weights = prepare(model.name, entry, spec.folder, progress, fetched)
+            models = state.models
+            if weights.facts != state.facts:  # they were not known before the weights were made
+                known = (weights.facts, weights.digest)
+                models = make_models(model.name, entry, known, plan.target, plan.entries)
+            ready.append(Ready(model, models, weights))
     failures.refuse()
-    return prepared
+    return ready
 
 
 @contextmanager

@@ -10,10 +10,10 @@ from toolkit.backends import backend_files
 from toolkit.building.states import State
 from toolkit.building.tree import MANIFEST
 from toolkit.fields.entry import SourcedEntry
-from toolkit.repository.configs import make_models
 from toolkit.repository.parts import model_config
 from toolkit.repository.pbtxt import generate
 from toolkit.repository.plan import ModelPlan, Plan
+from toolkit.targets import Target
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +38,9 @@ def find_changes(plan: Plan, states: Mapping[str, State], output: Path) -> Chang
             # a model that is new as a whole is one line, not hundreds
             added += [f"{folder}/" for folder in model.folders]
             continue
-        state = states.get(model.name, State())
+        state = states[model.name]
         same_weights = _same_weights(before, model, state)
-        for file, content in _contents(plan, model, state):
+        for file, content in _contents(plan.target, model, state):
             place = output / file
             if not place.exists():
                 added.append(file)
@@ -55,9 +55,9 @@ def find_changes(plan: Plan, states: Mapping[str, State], output: Path) -> Chang
     return Changes(tuple(added), tuple(changed), tuple(removed), unchanged)
 
 
-def _contents(plan: Plan, model: ModelPlan, state: State) -> Iterator[tuple[str, bytes | None]]:
+def _contents(target: Target, model: ModelPlan, state: State) -> Iterator[tuple[str, bytes | None]]:
     """Each file with its bytes; None for weights, and for what only converted weights decide."""
-    configs = _configs(plan, model, state)
+    configs = _configs(target, model, state)
     code = {
         f"{step.name}/1/{place}": source
         for step in model.steps
@@ -78,16 +78,13 @@ def _contents(plan: Plan, model: ModelPlan, state: State) -> Iterator[tuple[str,
             yield file, configs.get(file)
 
 
-def _configs(plan: Plan, model: ModelPlan, state: State) -> dict[str, bytes]:
-    known = None
-    if isinstance(model.entry, SourcedEntry):
-        if state.facts is None or state.fetched is None:
-            return {}
-        known = (state.facts, state.fetched.digest)
-    made = make_models(model.name, model.entry, known, plan.target, plan.entries)
+def _configs(target: Target, model: ModelPlan, state: State) -> dict[str, bytes]:
+    # made from wide facts, they are not what the build will write
+    if isinstance(model.entry, SourcedEntry) and state.facts is None:
+        return {}
     return {
-        f"{each.name}/config.pbtxt": generate(model_config(each, plan.target)).encode()
-        for each in made
+        f"{each.name}/config.pbtxt": generate(model_config(each, target)).encode()
+        for each in state.models
     }
 
 

@@ -5,7 +5,8 @@ writes for the verifier is in a temporary folder. A model whose weights are not 
 facts, so nothing is refused here that a build would accept.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,7 +15,7 @@ from toolkit import kinds
 from toolkit.building.declared import finding_of, is_users_own, without_consequences
 from toolkit.building.failures import Failures
 from toolkit.building.states import State, find_state, with_adapters
-from toolkit.building.tree import write_tree
+from toolkit.building.tree import Ready, write_tree
 from toolkit.building.weights import Prepared, check_kind
 from toolkit.convert.early import most_tokens
 from toolkit.convert.user import copy_user_model
@@ -22,6 +23,7 @@ from toolkit.errors import SpecError, ToolkitError
 from toolkit.facts import Facts
 from toolkit.fields.entry import DeclaredFields
 from toolkit.kinds.encoding import check_context
+from toolkit.kinds.parts import Model
 from toolkit.progress import silent
 from toolkit.repository.configs import make_models
 from toolkit.repository.plan import ModelPlan, Plan, make_plan
@@ -35,11 +37,7 @@ _NO_DIGEST = f"sha256:{'0' * 64}"
 def check_early(spec: Spec, plan: Plan) -> dict[str, State]:
     """The state of each model's weights. Raises BuildError or SpecError with all findings."""
     failures = Failures(spec)
-    states = {
-        model.name: _state(spec, plan, model, failures)
-        for model in plan.models
-        if isinstance(model.entry, SourcedEntry)
-    }
+    states = {model.name: _state(spec, plan, model, failures) for model in plan.models}
     if any(isinstance(model.entry, DeclaredFields) for model in plan.models):
         with failures.all(), TemporaryDirectory(prefix="triton-toolkit-") as scratch:
             _check_tensors(spec, plan, states, Path(scratch))
@@ -78,7 +76,8 @@ def _with_weights(error: InvalidSpec, target: Target) -> SpecError:
 def _state(spec: Spec, plan: Plan, model: ModelPlan, failures: Failures) -> State:
     """The state of a model's weights; an empty one if they do not fit their entry."""
     entry = model.entry
-    assert isinstance(entry, SourcedEntry)
+    if not isinstance(entry, SourcedEntry):
+        return State(models=make_models(model.name, entry, None, plan.target, plan.entries))
     with failures.of(model.name):
         state = find_state(entry, spec.folder)
         if state.fetched is not None:
@@ -87,12 +86,15 @@ def _state(spec: Spec, plan: Plan, model: ModelPlan, failures: Failures) -> Stat
         facts = with_adapters(entry, facts, spec.folder) if facts is not None else None
         if state.fetched is not None and state.facts is None:
             _check_source(entry, state.fetched.path)
-        if facts is not None:
-            # only for its errors; the digest does not matter for them
-            make_models(model.name, entry, (facts, _NO_DIGEST), plan.target, plan.entries)
+        models = _models(plan, model, state, facts) if facts is not None else ()
         kinds.of(entry).check_weights(entry, state.facts, _loaded(entry, state))
-        return replace(state, facts=facts if state.facts is not None else None)
+        return replace(state, facts=facts if state.facts is not None else None, models=models)
     return State()
+
+
+def _models(plan: Plan, model: ModelPlan, state: State, facts: Facts) -> Sequence[Model]:
+    digest = state.fetched.digest if state.fetched is not None else _NO_DIGEST
+    return make_models(model.name, model.entry, (facts, digest), plan.target, plan.entries)
 
 
 def _loaded(entry: SourcedEntry, state: State) -> Path | None:
@@ -119,15 +121,14 @@ def _check_tensors(spec: Spec, plan: Plan, states: Mapping[str, State], scratch:
     """Raises SpecError for what the verifier finds in models that users declared."""
     root = scratch / "repository"
     root.mkdir()
-    prepared = {}
-    for name, state in states.items():
-        if (facts := _facts(plan, name, state, scratch / name)) is not None:
-            prepared[name] = Prepared(scratch / name, _NO_DIGEST, facts)
-    models = [each for each in plan.models if each.name in {*prepared} or each.name not in states]
-    if not models:
+    ready = []
+    for model in plan.models:
+        known = _ready(plan, model, states[model.name], scratch / model.name)
+        ready += [] if known is None else [known]
+    if not ready:
         return
-    write_tree(replace(plan, models=tuple(models)), prepared, root)
-    unknown = {*states} - {*prepared}
+    write_tree(plan.target, plan.file, ready, root)
+    unknown = {model.name for model in plan.models} - {each.plan.name for each in ready}
     found = [
         finding
         for finding in verify_repository(root, plan.target.name)
@@ -140,14 +141,20 @@ def _check_tensors(spec: Spec, plan: Plan, states: Mapping[str, State], scratch:
         raise SpecError([finding_of(spec, each) for each in without_consequences(found)])
 
 
-def _facts(plan: Plan, name: str, state: State, place: Path) -> Facts | None:
-    """Those of the weights, or wide ones; None for a user's model that is not here."""
-    entry = plan.entries[name]
-    if (wide := kinds.of(entry).wide) is not None:
-        return state.facts or wide
-    if state.fetched is None:
+def _ready(plan: Plan, model: ModelPlan, state: State, place: Path) -> Ready | None:
+    """The model without its weights, or with a user's own files, which are copied to `place`; None
+    where they are not here."""
+    if not isinstance(model.entry, SourcedEntry):
+        return Ready(model, state.models, None)
+    wide = kinds.of(model.entry).wide
+    facts = state.facts or wide
+    if wide is None and state.converted is not None:
+        place = state.converted  # the verifier reads a user's own files
+    elif facts is None and state.fetched is not None:
+        # a failure was reported where its source was checked
+        with suppress(ToolkitError):
+            facts = copy_user_model(state.fetched.path, place, silent)
+    if facts is None:
         return None
-    try:
-        return copy_user_model(state.fetched.path, place, silent)
-    except ToolkitError:  # reported where its source was checked
-        return None
+    models = state.models or _models(plan, model, state, facts)
+    return Ready(model, models, Prepared(place, _NO_DIGEST, facts))

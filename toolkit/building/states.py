@@ -1,6 +1,7 @@
 """Finds which forms of an entry's weights are on this disk: fetched, converted, quantized. It does
 not use the network or change anything."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from toolkit.building.weights import about_adapter, check_digest, read_place
 from toolkit.convert.kept import converted_place
 from toolkit.facts import Facts
 from toolkit.kinds.llm.facts import AdapterFacts
+from toolkit.kinds.parts import Model
 from toolkit.spec import SourcedEntry
 from toolkit.weights.adapters import check_adapter
 from toolkit.weights.sources import Fetched
@@ -19,12 +21,14 @@ from toolkit.weights.state import find_local
 @dataclass(frozen=True, slots=True)
 class State:
     """`fetched` is the source, `converted` and `quantized` are cache folders; None for what is not
-    here yet. `facts` are those of the converted weights."""
+    here yet. `facts` are those of the converted weights. `models` are the public model and its
+    steps, made from wide facts where `facts` is None; empty for a kind without wide facts."""
 
     fetched: Fetched | None = None
     converted: Path | None = None
     quantized: Path | None = None
     facts: Facts | None = None
+    models: Sequence[Model] = ()
 
 
 def find_state(entry: SourcedEntry, folder: Path) -> State:

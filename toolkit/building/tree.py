@@ -6,7 +6,8 @@ Configs and code are written; weights are hard links into the cache, or copies w
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import toolkit
@@ -15,36 +16,49 @@ from toolkit.backends import backend_files, code_digest
 from toolkit.building.weights import Prepared
 from toolkit.fields.entry import SourcedEntry
 from toolkit.kinds.kind import KEEP, StepPlan
-from toolkit.repository.configs import make_models
+from toolkit.kinds.parts import Model
 from toolkit.repository.parts import model_config
 from toolkit.repository.pbtxt import generate
-from toolkit.repository.plan import ModelPlan, Plan
+from toolkit.repository.plan import ModelPlan
 from toolkit.repository.warmup import warmup_files
+from toolkit.targets import Target
 
 MANIFEST = "repository.json"
 
 
-def write_tree(plan: Plan, prepared: Mapping[str, Prepared], root: Path) -> None:
-    """Writes all models of `plan` below `root`. Raises ConvertError when an entry asks too much."""
-    for model in plan.models:
-        _write_model(plan, model, prepared.get(model.name), root)
-    manifest = json.dumps(_manifest(plan, prepared), indent=2, ensure_ascii=False)
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """An entry with everything that is written for it. `models` are the public model and its steps;
+    `weights` is None for a kind without."""
+
+    plan: ModelPlan
+    models: Sequence[Model]
+    weights: Prepared | None
+
+
+def write_tree(target: Target, file: str, ready: Sequence[Ready], root: Path) -> None:
+    """Writes the repository of the models.yaml `file` below `root`."""
+    for each in ready:
+        _write_models(each.models, target, root)
+        _write_files(each.plan, each.weights, root)
+    manifest = json.dumps(_manifest(target, file, ready), indent=2, ensure_ascii=False)
     (root / MANIFEST).write_text(f"{manifest}\n", encoding="utf-8")
 
 
-def _write_model(plan: Plan, model: ModelPlan, weights: Prepared | None, root: Path) -> None:
-    known = (weights.facts, weights.digest) if weights else None
-    for made in make_models(model.name, model.entry, known, plan.target, plan.entries):
+def _write_models(models: Sequence[Model], target: Target, root: Path) -> None:
+    for made in models:
         folder = root / made.name
         (folder / "1").mkdir(parents=True)
-        config = model_config(made, plan.target)
+        config = model_config(made, target)
         (folder / "config.pbtxt").write_text(generate(config), encoding="utf-8")
         _write_texts(folder / "warmup", warmup_files(made))
+
+
+def _write_files(model: ModelPlan, weights: Prepared | None, root: Path) -> None:
     kind = kinds.of(model.entry)
     if KEEP in kind.code_files:
         for name in model.public:
             (root / name / "1" / KEEP).touch()
-    # after the folder was made by the loop above
     _write_texts(root / model.name, kind.files(model.entry))
     if weights is not None:
         _write_weights(model, weights, root)
@@ -96,23 +110,23 @@ def _link(source: Path, target: Path) -> None:
             shutil.copyfile(path, place)
 
 
-def _manifest(plan: Plan, prepared: Mapping[str, Prepared]) -> dict[str, object]:
+def _manifest(target: Target, file: str, ready: Sequence[Ready]) -> dict[str, object]:
     """Stable bytes: no dates, no paths of this machine."""
     return {
-        "target": plan.target.name,
-        "triton": plan.target.triton,
-        "release": plan.target.release,
-        "spec": plan.file,
+        "target": target.name,
+        "triton": target.triton,
+        "release": target.release,
+        "spec": file,
         "contract": contract.VERSION,
         "generator": f"triton-toolkit {toolkit.__version__}",
         "models": {
-            model.name: {
-                "kind": model.entry.kind,
-                **_origin(model, prepared),
-                "folders": list(model.folders),
-                **_code(model),
+            each.plan.name: {
+                "kind": each.plan.entry.kind,
+                **_origin(each),
+                "folders": list(each.plan.folders),
+                **_code(each.plan),
             }
-            for model in plan.models
+            for each in ready
         },
     }
 
@@ -124,7 +138,8 @@ def _code(model: ModelPlan) -> dict[str, object]:
     return {"code": code} if code else {}
 
 
-def _origin(model: ModelPlan, prepared: Mapping[str, Prepared]) -> dict[str, object]:
-    if not isinstance(model.entry, SourcedEntry):
+def _origin(ready: Ready) -> dict[str, object]:
+    entry = ready.plan.entry
+    if ready.weights is None or not isinstance(entry, SourcedEntry):
         return {}
-    return {"source": str(model.entry.origin), "digest": prepared[model.name].digest}
+    return {"source": str(entry.origin), "digest": ready.weights.digest}

@@ -105,7 +105,7 @@ IMAGE_PARAMETERS = {
     "steps": Parameter("denoising steps; more take longer", _whole(1)),
     "seed": Parameter("the same seed gives the same image", _whole(0, 2**63 - 1)),
     "guidance": Parameter("how closely the image follows the prompt", _number(0)),
-    "negative_prompt": Parameter("what the image does not show", str),
+    "negative_prompt": Parameter("what the image must not show", str),
 }
 _ALSO = {"num_predict": "max_tokens", "repeat_penalty": "repetition_penalty"}
 _ELSEWHERE = {"num_ctx": "the context is set when the model is built: `context_length`"}

@@ -14,16 +14,13 @@ from toolkit.cli.options import Json, takes
 from toolkit.cli.output import print_json, print_line, print_table
 from toolkit.cli.progress import console_progress
 from toolkit.cli.sizes import size
-from toolkit.errors import SourceError, SpecError, ToolkitError, UsageError
-from toolkit.progress import Progress
+from toolkit.errors import SourceError, UsageError
 
 if TYPE_CHECKING:
     from toolkit.spec import Source
     from toolkit.weights.fetch import UrlSource
-    from toolkit.weights.sources import Fetched
     from toolkit.weights.state import Standing
 
-_PARALLEL = 3
 _DEFAULT = Path("models.yaml")
 
 
@@ -150,12 +147,13 @@ def download(options: Download) -> None:
 
         toolkit pull https://example.org/model.gguf --sha256 0f3c…
     """
+    from toolkit.weights.several import fetch_several
     from toolkit.weights.state import size_of
 
     sources = _sources(options)
     folder = options.models.absolute().parent
     with console_progress() as progress:
-        fetched = _fetch_all(sources, folder, progress, options.allow_pickle)
+        fetched = fetch_several(sources, folder, progress, allow_pickle=options.allow_pickle)
     if options.as_json:
         print_json(
             [
@@ -246,43 +244,6 @@ def _parse(text: str, sha256: str | None) -> "Source | UrlSource":
         problem, _, forms = str(error).partition(": ")
         other = "" if forms.startswith("did you mean") else "; or an https address of one file"
         raise UsageError(problem, hint=forms + other) from error
-
-
-def _fetch_all(
-    sources: "dict[str, Source | UrlSource]", folder: Path, progress: Progress, allow_pickle: bool
-) -> "dict[str, Fetched]":
-    """Downloads a few at a time; all failures are reported when the others are done."""
-    from toolkit.parallel import in_parallel
-    from toolkit.weights.fetch import fetch
-    from toolkit.weights.sources import Fetched
-
-    def fetch_one(source: "Source | UrlSource") -> Fetched | ToolkitError:
-        try:
-            return fetch(source, folder, progress, allow_pickle=allow_pickle)
-        except SpecError:
-            raise
-        except ToolkitError as error:
-            return error
-
-    fetched = in_parallel(fetch_one, sources.values(), _PARALLEL)
-    results = dict(zip(sources, fetched, strict=True))
-    failed = {name: each for name, each in results.items() if isinstance(each, ToolkitError)}
-    if failed:
-        hints = [each.hint for each in failed.values() if each.hint]
-        failure = SourceError(
-            "\n".join(
-                # a message names the file, without the kind of source
-                each.message
-                if name.removeprefix("gguf:").removeprefix("path:") in each.message
-                else f"{name}: {each.message}"
-                for name, each in failed.items()
-            ),
-            hint=hints[0] if hints else None,
-        )
-        codes = {each.exit_code for each in failed.values()}
-        failure.exit_code = codes.pop() if len(codes) == 1 else SourceError.exit_code
-        raise failure
-    return {name: each for name, each in results.items() if isinstance(each, Fetched)}
 
 
 def _show(standings: "list[Standing]") -> None:

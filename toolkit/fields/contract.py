@@ -26,14 +26,22 @@ else:
 class Image(Strict):
     """The bounds and defaults of image requests."""
 
-    width: int = Field(ge=8, description="Pixels, if a request does not set it.")
-    height: int = Field(ge=8, description="Pixels, if a request does not set it.")
-    multiple_of: int = Field(default=8, ge=1, description="Both sides are multiples of it.")
-    max_size: int = Field(ge=8, description="The longest side.")
-    steps: int = Field(default=25, ge=1, description="The default of a request.")
-    max_steps: int = Field(default=100, ge=1, description="At most.")
-    guidance: float = Field(default=7.5, ge=0, le=100, description="The default of a request.")
-    max_count: int = Field(default=4, ge=1, description="Images of one request at most.")
+    width: int = Field(ge=8, description="In pixels, for requests that do not set it.")
+    height: int = Field(ge=8, description="In pixels, for requests that do not set it.")
+    multiple_of: int = Field(
+        default=8, ge=1, description="Width and height must be multiples of this number."
+    )
+    max_size: int = Field(ge=8, description="The maximum of width and height, in pixels.")
+    steps: int = Field(default=25, ge=1, description="For requests that do not set it.")
+    max_steps: int = Field(
+        default=100, ge=1, description="The maximum number of steps of a request."
+    )
+    guidance: float = Field(
+        default=7.5, ge=0, le=100, description="For requests that do not set it."
+    )
+    max_count: int = Field(
+        default=4, ge=1, description="The maximum number of images of a request."
+    )
 
 
 class Contract(Strict):
@@ -44,7 +52,9 @@ class Contract(Strict):
         default=None, description="Default: `chat` and `completion`, or what the kind is for."
     )
     context_length: int | None = Field(
-        default=None, ge=1, description="Tokens; needed for all kinds but `diffusion`."
+        default=None,
+        ge=1,
+        description="Maximum number of tokens. Required for all kinds except `diffusion`.",
     )
     dimensions: int | None = Field(
         default=None, ge=1, description="Length of a vector, for `embedding`."

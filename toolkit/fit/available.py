@@ -20,6 +20,7 @@ from toolkit.fit.estimate import (
 )
 from toolkit.kinds import all_kinds
 from toolkit.kinds.encoding import TOKENIZE_INSTANCES
+from toolkit.kinds.kind import Estimate
 from toolkit.kinds.llm.engine import default_cache_bytes
 
 _USABLE = 0.9  # of a GPU's memory
@@ -120,7 +121,7 @@ class _Needs:
     on_host: Callable[[Available], int]
 
 
-_NEEDS = {
+_NEEDS: dict[Estimate, _Needs] = {
     "engine": _Needs(_engine_on_gpus, _engine),
     "encoder": _Needs(_encoder, _encoder),
     "pipeline": _Needs(_pipeline, _pipeline),

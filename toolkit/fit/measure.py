@@ -20,6 +20,7 @@ from toolkit.fit.estimate import (
 from toolkit.fit.placement import Demand
 from toolkit.fit.result import EngineFit, ModelFit, Question
 from toolkit.kinds.encoding import TOKENIZE_INSTANCES
+from toolkit.kinds.kind import Estimate
 from toolkit.kinds.llm.fields import LlmEntry
 from toolkit.kinds.llm.served import PROMPT_INSTANCES
 from toolkit.progress import Progress
@@ -100,7 +101,7 @@ def _measure_llm(
     )
 
 
-_MEASURES: dict[str, Callable[[str, Any, Checkpoint, Question], ModelFit]] = {
+_MEASURES: dict[Estimate, Callable[[str, Any, Checkpoint, Question], ModelFit]] = {
     "engine": _measure_llm,
     "encoder": partial(_measure_steps, _encoder),
     "pipeline": partial(_measure_steps, _pipeline),

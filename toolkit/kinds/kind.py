@@ -23,6 +23,9 @@ from toolkit.targets import Target
 
 KEEP = ".gitkeep"
 """Git keeps no empty folder, and Triton wants one per version."""
+Estimate = Literal["engine", "encoder", "pipeline", "process", ""]
+"""What `toolkit fit` estimates: a language engine, an encoder, a diffusion pipeline, a process of a
+user's own code, or nothing, where the steps of a model are models of the file themselves."""
 WIDE = 2**31
 """Tokens: the context length of weights that are not known yet."""
 E = TypeVar("E", bound=BaseEntry)
@@ -108,7 +111,7 @@ class Kind(Generic[E, F]):
     source is given; `hints` are comments below such an entry.
 
     `wide` are facts that stand for weights which are not known yet: nothing exceeds them.
-    `estimate` names the estimate of `toolkit fit`. `not_here` gives the reason for each field of
+    `estimate` is one of `Estimate`. `not_here` gives the reason for each field of
     other kinds that this one does not have. `code_files` is what a version of the model holds.
     `weights` is what its weights are called in messages, "" where any files will do; `reads_gguf`:
     they may be a GGUF file. `default_context` are the tokens of a model that is served by its name,
@@ -124,7 +127,7 @@ class Kind(Generic[E, F]):
     wide: F | None = None
     interface: Interface | None = None
     steps: tuple[KindStep, ...] = ()
-    estimate: str = ""
+    estimate: Estimate = ""
     title: str = ""
     example: str = ""
     in_starter: bool = False

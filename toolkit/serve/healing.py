@@ -21,12 +21,12 @@ from toolkit.serve.connection import triton_errors
 from toolkit.serve.models import as_json, public
 from toolkit.serve.probe import Probe, probes
 from toolkit.serve.reasons import plain
+from toolkit.serve.restarts import MAX_RESTARTS, Restarts
 from toolkit.serve.triton import TritonServer
 from toolkit.serve.watch import Timeouts, Watch, Work, in_background
 
 GENERATION = "toolkit.generation"
 """Config parameter of a model that was restarted: the gateway ends the streams of the old one."""
-MAX_RESTARTS, RESTART_WINDOW_S = 5, 600.0
 _CALL_TIMEOUT_S = 5.0
 _ANSWER_S = 3600.0  # for as long as a probe may wait behind other work
 
@@ -45,7 +45,7 @@ class Healer:
     _probed: dict[str, ModelConfig] = field(default_factory=dict, init=False)
     """The config that each watch was made for."""
     _restarts_running: dict[str, Future[None]] = field(default_factory=dict, init=False)
-    _attempts: dict[str, list[float]] = field(default_factory=dict, init=False)
+    _attempts: dict[str, Restarts] = field(default_factory=dict, init=False)
     _stubs: dict[int, str] = field(default_factory=dict, init=False)
     _incomplete: set[str] = field(default_factory=set, init=False)
 
@@ -124,12 +124,10 @@ class Healer:
             return
         self._watches.pop(model, None)
         self.lost_process = True
-        now = self.now()
-        recent = [at for at in self._attempts.get(model, ()) if now - at < RESTART_WINDOW_S]
-        self._attempts[model] = [*recent, now]
+        count = self._attempts.setdefault(model, Restarts(self.now)).add()
         # an engine that dies at once would take the machine's cores with every start
-        if len(recent) >= MAX_RESTARTS:
-            self.report(f"{model}: {reason}; restarted {len(recent)} times, so it is unloaded")
+        if count > MAX_RESTARTS:
+            self.report(f"{model}: {reason}; restarted {count - 1} times, so it is unloaded")
             self._give_up(model)
             return
         self.report(f"{model}: {reason}; restarting it; all others continue")

@@ -35,6 +35,7 @@ from toolkit.serve.models import ServedModel, check_code, check_target, public, 
 from toolkit.serve.options import ServeOptions
 from toolkit.serve.ports import check_free
 from toolkit.serve.record import READY, STOPPING, Record, recorded
+from toolkit.serve.restarts import MAX_RESTARTS, WINDOW_S, Restarts
 from toolkit.serve.triton import TritonOptions, TritonServer
 from toolkit.serve.watch import Watch, Work
 
@@ -49,7 +50,6 @@ _INTERRUPT_S, _INTERRUPT_DRAIN_S = 3.0, 1.0
 """After Ctrl-C: in all, and for running requests (as in frontend/http/server.py)."""
 _ABANDON_S = 1.0
 """For the errors of requests that the drain did not wait for."""
-_MAX_RESTARTS, _RESTART_WINDOW_S = 5, 600.0
 
 
 @dataclass(slots=True)
@@ -72,8 +72,8 @@ class Supervisor:
     _signal: int = field(default=0, init=False)
     _interrupted_at: float = field(default=0.0, init=False)
     _stop: threading.Event = field(default_factory=threading.Event, init=False)
-    _restarts: list[float] = field(default_factory=list, init=False)
-    _front_restarts: list[float] = field(default_factory=list, init=False)
+    _restarts: Restarts = field(default_factory=Restarts, init=False)
+    _front_restarts: Restarts = field(default_factory=Restarts, init=False)
     _stack: ExitStack = field(default_factory=ExitStack, init=False)
     _set_state: Callable[[str], None] = field(default=lambda _: None, init=False)
 
@@ -177,13 +177,11 @@ class Supervisor:
 
     def _restart_front(self, front: Front, reason: str) -> None:
         """Never ends the service, however often it happens: clients could cause it."""
-        now = time.monotonic()
-        recent = [at for at in self._front_restarts if now - at < _RESTART_WINDOW_S]
-        self._front_restarts = [*recent, now]
+        earlier = self._front_restarts.add() - 1
         self.report(f"{reason}; restarting")
         front.kill()
         # 0, 1, 4, 9 … s: a gateway that dies at once must not be started all the time
-        self._stop.wait(min(len(recent) ** 2, _LONGEST_PAUSE_S))
+        self._stop.wait(min(earlier**2, _LONGEST_PAUSE_S))
         try:
             front.start()
         except ServeError as error:
@@ -216,11 +214,10 @@ class Supervisor:
         return None
 
     def _count_restart(self, reason: str) -> None:
-        now = time.monotonic()
-        self._restarts = [at for at in self._restarts if now - at < _RESTART_WINDOW_S] + [now]
-        if len(self._restarts) > _MAX_RESTARTS:
+        count = self._restarts.add()
+        if count > MAX_RESTARTS:
             raise ServeError(
-                f"{reason}; that was restart {len(self._restarts)} in {_RESTART_WINDOW_S:.0f} s",
+                f"{reason}; that was restart {count} in {WINDOW_S:.0f} s",
                 hint=f"read the logs in {self.options.logs}",
             )
         self.report(f"{reason}; restarting")

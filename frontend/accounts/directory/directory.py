@@ -9,7 +9,8 @@ from frontend.accounts.directory.factors import Factors
 from frontend.accounts.directory.groups import Groups, Organisations
 from frontend.accounts.directory.keys import Keys
 from frontend.accounts.directory.plans import Plans, Prices, Subscriptions
-from frontend.accounts.directory.quotas import QuotaRequests, Quotas
+from frontend.accounts.directory.quota_requests import QuotaRequests
+from frontend.accounts.directory.quotas import Quotas
 from frontend.accounts.directory.requests import KeyRequests
 from frontend.accounts.directory.roles import Roles
 from frontend.accounts.directory.users import Users

@@ -2,7 +2,6 @@
 makes it: its digest is stored. A key never allows more than the key that made it.
 """
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,15 +12,12 @@ from frontend.accounts.credentials import (
     is_same,
     new_key,
     new_public_id,
-    public_id_of,
 )
 from frontend.accounts.directory.actor import Actor
 from frontend.accounts.directory.change import Change, Changes
 from frontend.accounts.directory.groups import disabled
 from frontend.accounts.directory.quotas import add_quota
 from frontend.accounts.directory.rules import check_quotas, check_text, exists, find_user
-from frontend.accounts.directory.users import NewUser, add_user
-from frontend.accounts.keys import Key as Line
 from frontend.accounts.limits import Measure
 from frontend.accounts.limits import Scope as Whose
 from frontend.accounts.scopes import covers, make_scope
@@ -80,7 +76,7 @@ class Keys:
     async def get(self, key_id: str, owner: str | None = None) -> Key:
         """The key of an id. Raises NotFound if there is none, or if it is not the owner's."""
         async with self.changes.database.connect() as rows:
-            return await _key(rows, key_id, owner)
+            return await find_key(rows, key_id, owner)
 
     async def create(self, actor: Actor, user_id: str, new: NewKey) -> MadeKey:
         """Creates a key of a user, and returns it with its secret.
@@ -102,7 +98,7 @@ class Keys:
             )
             change.answer["nonce"] = nonce
             change.note("key", public_id, user_id=user_id, name=new.name)
-            return MadeKey(await _key(change.connection, public_id), text)
+            return MadeKey(await find_key(change.connection, public_id), text)
 
     async def edit(
         self, actor: Actor, key_id: str, values: dict[str, Any], owner: str | None = None
@@ -126,7 +122,7 @@ class Keys:
             check_text("name", values.get("name", ""), 64)
             await store.KEYS.update(rows, key_id, **disabled(values, change.now_us))
             change.note("key", key_id, **values)
-            return await _key(rows, key_id)
+            return await find_key(rows, key_id)
 
     async def rotate(
         self, actor: Actor, key_id: str, grace_s: int, owner: str | None = None
@@ -139,7 +135,7 @@ class Keys:
         async with self.changes.begin(actor, "keys.rotate") as change:
             if change.kept is not None:
                 # the answer holds the text of the key, so it must be the caller's own
-                await _key(change.connection, key_id, owner)
+                await find_key(change.connection, key_id, owner)
                 return await _made_earlier(change, actor)
             rows = change.connection
             key = await self._own(change, actor, key_id, owner)
@@ -161,7 +157,7 @@ class Keys:
             )
             change.answer["nonce"] = nonce
             change.note("key", key_id, grace_s=grace_s)
-            return MadeKey(await _key(rows, key_id), text)
+            return MadeKey(await find_key(rows, key_id), text)
 
     async def delete(self, actor: Actor, key_id: str, owner: str | None = None) -> None:
         """Deletes a key; its usage is kept. Raises NotFound if the key does not exist, and
@@ -171,31 +167,8 @@ class Keys:
             await store.KEYS.delete(change.connection, [key_id], change.now_us)
             change.note("key", key_id, user_id=key.user_id, name=key.name)
 
-    async def adopt(
-        self, actor: Actor, lines: Sequence[Line], roles: Mapping[str, str]
-    ) -> list[Key]:
-        """Copies the keys of a key file, all or none, and returns the new ones.
-
-        Their owners keep their ids. `roles` maps the roles of the file to those of the database. A
-        key that was imported before stays as it is, also if it was revoked since. Raises Conflict
-        if a user with one of the names already exists.
-        """
-        added: list[str] = []
-        async with self.changes.begin(actor, "keys.import") as change:
-            for line in lines:
-                public_id = public_id_of(line.digest)
-                if await store.key_existed(change.connection, public_id):
-                    continue
-                user_id = await _adopted_user(change, actor, line, roles[line.role])
-                new = NewKey("imported")
-                await add_key(change, actor, user_id, new, Credential(public_id, line.digest))
-                added.append(public_id)
-            if added:
-                change.note("key", added[0], keys=added)
-            return [await _key(change.connection, public_id) for public_id in added]
-
     async def _own(self, change: Change, actor: Actor, key_id: str, owner: str | None) -> Key:
-        key = await _key(change.connection, key_id, owner)
+        key = await find_key(change.connection, key_id, owner)
         await find_user(change.connection, actor, key.user_id)
         return key
 
@@ -292,27 +265,15 @@ def _new_text(actor: Actor, public_id: str) -> tuple[str, str]:
 async def _made_earlier(change: Change, actor: Actor) -> MadeKey:
     """The key that the first request with this idempotency key created, if it is unchanged."""
     assert change.kept is not None
-    key = await _key(change.connection, change.kept["id"])
+    key = await find_key(change.connection, change.kept["id"])
     text = derive_key(key.id, actor.presented, change.kept["nonce"].encode())
     digest = await store.digest_of_key(change.connection, key.id)
     return MadeKey(key, text if is_same(digest, digest_of(text.encode())) else None)
 
 
-async def _key(rows: Rows, key_id: str, owner: str | None = None) -> Key:
+async def find_key(rows: Rows, key_id: str, owner: str | None = None) -> Key:
+    """The key of an id. Raises NotFound if there is none, or if it is not the owner's."""
     key = await store.KEYS.find(rows, key_id)
     if key is not None and owner is not None and key.user_id != owner:
         key = None  # others' keys do not exist for this caller
     return exists(key, "key", key_id)
-
-
-async def _adopted_user(change: Change, actor: Actor, line: Line, role: str) -> str:
-    """The user of a line of a key file: a new one, or the one of an earlier line."""
-    found = await store.USERS.find_by(change.connection, name=line.name)
-    if found is None:
-        return await add_user(change, actor, NewUser(line.name, role), line.user)
-    if not found.id.startswith("file-"):
-        raise Conflict(
-            f"a user with the name '{line.name}' already exists and may be another person; rename"
-            " one of them"
-        )
-    return found.id

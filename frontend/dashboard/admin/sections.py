@@ -78,7 +78,7 @@ SECTIONS: tuple[tuple[str, tuple[AdminPage, ...]], ...] = (
             AdminPage(
                 "requests",
                 "Requests",
-                "People who ask for a key, and users who ask for more.",
+                "Requests for keys, and users' requests for higher quotas.",
                 (_P.USERS, _P.QUOTAS),
             ),
         ),

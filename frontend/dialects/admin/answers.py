@@ -19,7 +19,8 @@ Shown = dict[str, Any]
 _US = 1_000_000
 
 
-def _at(instant_us: int | None) -> int | None:
+def at_s(instant_us: int | None) -> int | None:
+    """An instant in seconds since 1970."""
     return None if instant_us is None else instant_us // _US
 
 
@@ -29,7 +30,7 @@ def show_organisation(one: Organisation) -> Shown:
         "id": one.id,
         "object": "organisation",
         "name": one.name,
-        "created_at": _at(one.created_at_us),
+        "created_at": at_s(one.created_at_us),
         "disabled": one.disabled_at_us is not None,
     }
 
@@ -46,7 +47,7 @@ def show_group(one: Group) -> Shown:
         "audit_strict": one.audit_strict,
         "audit_days": one.audit_days,
         "upstreams": one.upstreams,
-        "created_at": _at(one.created_at_us),
+        "created_at": at_s(one.created_at_us),
         "disabled": one.disabled_at_us is not None,
     }
 
@@ -61,7 +62,7 @@ def show_user(one: User) -> Shown:
         "name": one.name,
         "display_name": one.display_name,
         "email": one.email,
-        "created_at": _at(one.created_at_us),
+        "created_at": at_s(one.created_at_us),
         "disabled": one.disabled_at_us is not None,
     }
 
@@ -88,10 +89,10 @@ def show_key(one: Key) -> Shown:
         "models": one.models,
         "endpoints": one.endpoints,
         "networks": one.networks,
-        "created_at": _at(one.created_at_us),
-        "expires_at": _at(one.expires_at_us),
-        "previous_ends_at": _at(one.previous_ends_at_us),
-        "last_used_at": _at(one.last_used_at_us),
+        "created_at": at_s(one.created_at_us),
+        "expires_at": at_s(one.expires_at_us),
+        "previous_ends_at": at_s(one.previous_ends_at_us),
+        "last_used_at": at_s(one.last_used_at_us),
         "disabled": one.disabled_at_us is not None,
     }
 
@@ -113,9 +114,9 @@ def show_request(one: KeyRequest) -> Shown:
         "note": one.note,
         "key_id": one.key_id,
         "user_id": one.user_id,
-        "created_at": _at(one.created_at_us),
-        "expires_at": _at(one.expires_at_us),
-        "decided_at": _at(one.decided_at_us),
+        "created_at": at_s(one.created_at_us),
+        "expires_at": at_s(one.expires_at_us),
+        "decided_at": at_s(one.decided_at_us),
     }
 
 
@@ -130,7 +131,7 @@ def show_event(one: AdminEvent) -> Shown:
     return {
         "id": one.id,
         "object": "event",
-        "at": _at(one.at_us),
+        "at": at_s(one.at_us),
         "actor_id": one.actor_id,
         "actor_name": one.actor_name,
         "action": one.action,

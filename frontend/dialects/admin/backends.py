@@ -81,7 +81,7 @@ class BackendBody(Body, kw_only=True):
     ] = None
     gpu_memory_gb: Annotated[Gigabytes | None, about("Memory of its GPUs in GiB.")] = None
     priority: Annotated[
-        int, Meta(ge=-10, le=1000), about("Each 1 adds 10 points to its score.")
+        int, Meta(ge=-10, le=1000), about("Each unit adds 10 points to its score.")
     ] = 0
     external: Annotated[bool, about("Whether prompts sent to it leave the site.")] = False
     groups: Annotated[Groups, about("Ids of the groups that may use it; empty: all.")] = []  # noqa: RUF012
@@ -111,7 +111,7 @@ class BackendEdit(Body, kw_only=True):
     )
     priority: Annotated[
         Annotated[int, Meta(ge=-10, le=1000)] | UnsetType,
-        about("Each 1 adds 10 points to its score."),
+        about("Each unit adds 10 points to its score."),
     ] = UNSET
     enabled: Annotated[bool | UnsetType, about("Whether requests are sent to it.")] = UNSET
     external: Annotated[bool | UnsetType, about("Whether prompts sent to it leave the site.")] = (

@@ -24,7 +24,7 @@ class NamedSchema(Body, kw_only=True):
     """A JSON schema with a name."""
 
     name: Annotated[str | None, about("The schema's name.")] = None
-    description: Annotated[str | None, about("What the answer is for.")] = None
+    description: Annotated[str | None, about("The purpose of the answer, for the model.")] = None
     strict: Annotated[bool | None, about("Accepted: the schema is always enforced.")] = None
     schema: Annotated[Object | None, about("The JSON schema.")] = None
 

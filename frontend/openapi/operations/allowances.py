@@ -1,6 +1,6 @@
 """The operations on quotas, plans, credits, prices, usage and the queue."""
 
-from frontend.dialects.admin import allowances
+from frontend.dialects.admin import plans, quotas
 from frontend.openapi.operations.operation import OBJECT, PAGE, Operation, listing, managed
 
 _REPORT = ("start", "end", "interval", "tz", "by", "format", "model", "order")
@@ -9,7 +9,7 @@ _OWNERS = ("organisation_id", "group_id", "user_id", "key_id")
 
 ALLOWANCES: tuple[Operation, ...] = (
     listing("/admin/quotas", "List quotas", "scope_kind", "scope_id"),
-    *managed("/admin/quotas", "a quota", allowances.QuotaBody, allowances.QuotaEdit),
+    *managed("/admin/quotas", "a quota", quotas.QuotaBody, quotas.QuotaEdit),
     Operation(
         "POST", "/admin/quotas/{id}/reset", "Reset the used amount of a quota to 0", answer=OBJECT
     ),
@@ -17,19 +17,19 @@ ALLOWANCES: tuple[Operation, ...] = (
     "order"),
     Operation(
         "POST", "/admin/quota-requests/{id}/approve", "Grant a request for a higher quota",
-        allowances.ApprovalBody, answer=OBJECT,
+        quotas.ApprovalBody, answer=OBJECT,
     ),
     Operation(
         "POST", "/admin/quota-requests/{id}/refuse", "Refuse a request for a higher quota",
-        allowances.RefusalBody, answer=OBJECT,
+        quotas.RefusalBody, answer=OBJECT,
     ),
     listing("/admin/plans", "List plans", "search", "ids"),
-    *managed("/admin/plans", "a plan", allowances.PlanBody, allowances.PlanEdit),
+    *managed("/admin/plans", "a plan", plans.PlanBody, plans.PlanEdit),
     listing(
         "/admin/subscriptions", "List subscriptions", "scope_kind", "scope_id", "plan_id"
     ),
     Operation(
-        "POST", "/admin/subscriptions", "Assign or change a plan", allowances.SubscriptionBody,
+        "POST", "/admin/subscriptions", "Assign or change a plan", plans.SubscriptionBody,
         answer=OBJECT,
     ),
     Operation("DELETE", "/admin/subscriptions/{id}", "End a subscription", answer=OBJECT),
@@ -39,12 +39,12 @@ ALLOWANCES: tuple[Operation, ...] = (
     ),
     Operation(
         "POST", "/admin/credits", "Grant credits; a negative amount takes them back",
-        allowances.CreditsBody,
+        plans.CreditsBody,
         answer=("object", "available"),
     ),
     listing("/admin/prices", "List prices", "model"),
     Operation(
-        "POST", "/admin/prices", "Set the prices of a model", allowances.PriceBody, answer=OBJECT,
+        "POST", "/admin/prices", "Set the prices of a model", plans.PriceBody, answer=OBJECT,
         status="201",
     ),
     Operation("DELETE", "/admin/prices/{id}", "Delete prices", answer=OBJECT),
@@ -74,7 +74,7 @@ ALLOWANCES: tuple[Operation, ...] = (
     listing("/me/quota-requests", "List your own requests for a higher quota", "status"),
     Operation(
         "POST", "/me/quota-requests", "Request a higher quota",
-        allowances.QuotaRequestBody, answer=OBJECT,
+        quotas.QuotaRequestBody, answer=OBJECT,
         status="201",
     ),
     Operation(

@@ -91,8 +91,11 @@ class Waiting:
 
     def take(self, wait_s: float | None) -> list[bytes]:
         """The next lines, about one MiB at most; none after `wait_s`, or once it is closed."""
-        if not self._lines and not self.is_closed and self._wake.wait(wait_s):
-            # woken for each line, the thread would cost requests more than the lines do
+        if not self._lines and not self.is_closed:
+            self._wake.wait(wait_s)
+        if 0 < len(self._lines) < MAX_BATCH:
+            # woken for each line, the thread would cost requests more than the lines do; also
+            # under load, when the next line is there whenever the last one is written
             self._closed.wait(_TOGETHER_S)
         self._wake.clear()
         taken: list[bytes] = []

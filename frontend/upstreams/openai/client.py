@@ -10,7 +10,6 @@ import re
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
-from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -107,9 +106,8 @@ class OpenAi(Remote):
     ) -> AsyncGenerator[list[dict[str, Any]], None]:
         async with aclosing(self.web.lines(path, body, call, _is_done)) as groups:
             async for lines in groups:
-                told = takewhile(lambda line: not _is_done(line), lines)
                 # what else there is are comments and names of events
-                yield [_chunk_of(line) for line in told if line.startswith(b"data:")]
+                yield [_chunk_of(line) for line in lines if line.startswith(b"data:")]
 
     async def embed(self, model: Model, embedding: Embedding, call: Call) -> Vectors:
         """All texts in one request."""

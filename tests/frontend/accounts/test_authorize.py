@@ -1,5 +1,6 @@
 """Who a request comes from, and what that caller may do."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from frontend.accounts.directory.keys import NewKey
 from frontend.accounts.keyfile import add_key
 from frontend.accounts.keys import Keys
 from frontend.accounts.roles import ADMIN, USER, allows
-from frontend.domain.identity import ANONYMOUS, Permission
+from frontend.domain.identity import ANONYMOUS, Caller, Permission
 from frontend.errors import Forbidden, RateLimited, Unauthorized
 from frontend.store.database import Database
 from tests.support.accounts import add, opened
@@ -26,8 +27,10 @@ def attempt(
     permission: Permission = Permission.INFER,
     path: str = "/v1/models",
     source: str = "192.0.2.1",
+    identified: Callable[[Caller], None] = lambda _: None,
 ) -> Attempt:
-    return Attempt([] if secret is None else bearer(secret), permission, path, lambda: source)
+    headers = [] if secret is None else bearer(secret)
+    return Attempt(headers, permission, path, lambda: source, identified)
 
 
 @pytest.fixture
@@ -57,6 +60,10 @@ async def test_a_key_is_required(keyed: tuple[Keys, str, str]) -> None:
         with pytest.raises(Unauthorized):
             await closed.authorize(attempt(secret))
         assert await closed.authorize(attempt(secret, Permission.PUBLIC)) is ANONYMOUS
+    refused = list[Caller]()
+    with pytest.raises(Forbidden):
+        await closed.authorize(attempt(user, Permission.LOAD, identified=refused.append))
+    assert [one.name for one in refused] == ["ada"]
     for permission in (Permission.LOAD, Permission.OBSERVE, Permission.SELF, Permission.USERS):
         with pytest.raises(Forbidden):
             await closed.authorize(attempt(user, permission))

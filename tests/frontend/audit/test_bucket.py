@@ -22,7 +22,7 @@ from frontend.settings.audit import AuditSettings
 from frontend.store.audit import AuditStore
 from frontend.store.database import Database
 from frontend.store.objects import Bucket, Objects, ObjectsUnavailable
-from tests.support.audits import START_US, record
+from tests.support.audits import START_US, record, uncounted
 from tests.support.databases import Databases
 from tests.support.processes import free_port
 
@@ -102,8 +102,8 @@ def full(number: int, *files: bytes) -> Pending:
 
 
 def writer_of(database: Database, folder: Path, objects: Objects, most: int = 10**6) -> Writer:
-    bucket = BucketArtifacts(folder / "artifacts", objects, most)
-    return Writer(AuditStore(database), folder, 100, 10**6, bucket=bucket)
+    bucket = BucketArtifacts(folder / "artifacts", objects, most, uncounted)
+    return Writer(AuditStore(database), folder, 100, 10**6, uncounted, uncounted, bucket)
 
 
 def sha256(content: bytes) -> str:
@@ -210,7 +210,7 @@ async def test_a_bucket_that_is_away_holds_up_nothing(
 async def test_a_file_without_a_record_is_not_sent(
     store: Store, database: Database, tmp_path: Path
 ) -> None:
-    bucket = BucketArtifacts(tmp_path, store.objects(), 10**6)
+    bucket = BucketArtifacts(tmp_path, store.objects(), 10**6, uncounted)
     digest = bucket.keep(b"nobody's")
     await bucket.send(AuditStore(database))
     assert bucket.path(digest).exists()  # its record may come

@@ -18,14 +18,14 @@ from frontend.store.audit import AuditFilter, AuditStore
 from frontend.store.database import Database
 from frontend.store.ledger.books import LedgerStore
 from tests.support.accounts import add, opened
-from tests.support.audits import EVER, START_US, record
+from tests.support.audits import EVER, START_US, record, uncounted
 
 METADATA = AuditPolicy(AuditLevel.METADATA)
 
 
 def killed(store: AuditStore, folder: Path, *records: AuditRecord) -> None:
     """A process that took records, and whose files nobody holds any more."""
-    writer = Writer(store, folder, 100, 100_000)
+    writer = Writer(store, folder, 100, 100_000, uncounted, uncounted)
     for one in records:
         writer.add(Pending(one))
     writer._journal.close()
@@ -68,7 +68,7 @@ async def test_what_was_running_is_known_from_the_ledger(
     directory = await opened(database)
     user, _ = await add(directory, "ada", "student")
     store = AuditStore(database)
-    recovery = Recovery(store, tmp_path, METADATA)
+    recovery = Recovery(store, tmp_path, METADATA, uncounted)
     owner = Owner("org", user.group_id, user.id, "key")
     rows = [charged("a", owner), charged("b", owner, 499), charged("c", Owner())]
     await recovery.run(rows)
@@ -84,7 +84,7 @@ async def test_what_was_running_is_known_from_the_ledger(
 
 async def test_a_policy_of_none_gets_no_record(database: Database, tmp_path: Path) -> None:
     store = AuditStore(database)
-    recovery = Recovery(store, tmp_path, AuditPolicy(AuditLevel.NONE))
+    recovery = Recovery(store, tmp_path, AuditPolicy(AuditLevel.NONE), uncounted)
     await recovery.run([charged("a", Owner())])
     assert await everything(store) == {}
 
@@ -96,7 +96,7 @@ async def test_lines_that_cannot_be_read_stop_no_other(
     killed(store, tmp_path, record(1))
     (file,) = (tmp_path / "journal").glob("*.journal")
     file.write_bytes(b'{"id": 1}\nsecret half a li\n' + file.read_bytes())
-    await Recovery(store, tmp_path, METADATA).run([])
+    await Recovery(store, tmp_path, METADATA, uncounted).run([])
     assert {*await everything(store)} == {"r1"}
     assert "cannot be read" in caplog.text
     assert "secret" not in caplog.text
@@ -123,6 +123,9 @@ async def test_requests_are_kept_until_their_records_are_written(database: Datab
 async def test_processes_of_one_machine_take_turns(database: Database, tmp_path: Path) -> None:
     store = AuditStore(database)
     rows = [charged("a", Owner())]
-    both = (Recovery(store, tmp_path, METADATA), Recovery(store, tmp_path, METADATA))
+    both = (
+        Recovery(store, tmp_path, METADATA, uncounted),
+        Recovery(store, tmp_path, METADATA, uncounted),
+    )
     await asyncio.gather(*(one.run(rows) for one in both))
     assert {*await everything(store)} == {"a"}

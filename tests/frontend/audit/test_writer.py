@@ -16,7 +16,7 @@ from frontend.domain.audit import Capture
 from frontend.errors import AuditUnavailable, StoreUnavailable
 from frontend.store.audit import AuditFilter, AuditStore
 from frontend.store.database import Database
-from tests.support.audits import EVER, START_US, record
+from tests.support.audits import EVER, START_US, record, uncounted
 
 
 def full(number: int, text: str, files: list[bytes] | None = None) -> Pending:
@@ -27,7 +27,7 @@ def full(number: int, text: str, files: list[bytes] | None = None) -> Pending:
 
 
 def made(store: AuditStore, folder: Path, lost: list[int], records: int = 4) -> Writer:
-    return Writer(store, folder, records, 10_000, lost=lost.append)
+    return Writer(store, folder, records, 10_000, uncounted, lost.append)
 
 
 def kept_in(folder: Path) -> int:
@@ -248,7 +248,7 @@ async def test_a_purge_that_is_cut_off_is_ended_and_proved_by_the_next_one(
 
 
 def test_a_digest_is_never_a_path(tmp_path: Path) -> None:
-    writer = Writer(None, tmp_path, 1, 1)  # type: ignore[arg-type]
+    writer = Writer(None, tmp_path, 1, 1, uncounted, uncounted)  # type: ignore[arg-type]
     assert writer.artifacts.read("../../etc/passwd") is None
 
 

@@ -200,6 +200,6 @@ async def test_a_line_runs_under_the_policy_that_its_group_has_now() -> None:
     stored = json.loads(json.dumps(write_caller(owner)))
     assert read_caller(stored) == owner
     batch = Batch("b", "anna", stored, ENDPOINT, "i", "o", "e", 0, int(time.time()) + 60)
-    performer = Performer(lambda _: handler, 5.0, rules_of=rules_of)
+    performer = Performer(lambda _: handler, 5.0, rules_of)
     await performer(batch, b"{}")
     assert [one.rules for one in seen] == [(("site", ("local",)),)]

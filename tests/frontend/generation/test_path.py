@@ -1,6 +1,8 @@
 """Whichever way a request ends, it is settled once and its slot is free; no end is silent."""
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import replace
@@ -69,6 +71,24 @@ async def test_events_come_as_they_were_sent_and_are_counted() -> None:
     assert asked.outcome.usage == Usage(3, 0, 3)
     assert asked.outcome.model == "m"
     assert path.idle
+
+
+async def test_a_request_that_has_ended_is_freed_at_once() -> None:
+    """Its prompt would otherwise stay in memory until the next collection of garbage."""
+
+    class Body(bytearray):
+        """One that weak references can follow."""
+
+    path, asked, body = path_of(ScriptedUpstream([[event("a", finish="stop")]])), request(), Body()
+    freed, clear = weakref.ref(body), body.clear
+    asked.outcome.cleanup.callback(clear)
+    gc.disable()
+    try:
+        await collect(path, asked=asked)
+        del asked, body, clear
+        assert freed() is None
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize(

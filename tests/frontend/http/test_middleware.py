@@ -20,7 +20,7 @@ from frontend.errors import InvalidRequest
 from frontend.http.body import ClientGone
 from frontend.http.client import Client
 from frontend.http.middleware import Middleware, log_fields
-from frontend.http.routing import Handler, Route, Routes
+from frontend.http.routing import Area, Handler, Route, Routes
 from frontend.http.sites import Sites
 from tests.support.upstream import outcome
 
@@ -29,6 +29,9 @@ ANY = Sites(hosts=None, origins=None)
 
 async def no_lifespan(scope: Scope, receive: Receive, send: Send) -> None:
     raise AssertionError
+
+
+AREAS = [Area("/anthropic", Dialect.ANTHROPIC), Area("/ollama", Dialect.OLLAMA)]
 
 
 def serving(
@@ -40,7 +43,12 @@ def serving(
         Route("POST", "/ollama", Dialect.OLLAMA, Permission.INFER, handler),
     ]
     return Middleware(
-        Routes(routes), sites, authorizer or Authorizer(None, None, open=True), 60, 5, no_lifespan
+        Routes(routes, AREAS),
+        sites,
+        authorizer or Authorizer(None, None, open=True),
+        60,
+        5,
+        no_lifespan,
     )
 
 

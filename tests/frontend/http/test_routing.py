@@ -8,7 +8,7 @@ from frontend.domain.identity import Permission
 from frontend.domain.request import Dialect, Request
 from frontend.errors import MethodNotAllowed, NotFound
 from frontend.http.client import Client
-from frontend.http.routing import Route, Routes
+from frontend.http.routing import Area, Route, Routes
 
 
 async def handle(request: Request, client: Client) -> None: ...
@@ -26,10 +26,11 @@ ROUTES = Routes(
         route("GET", "/v1/responses/{id}"),
         route("DELETE", "/v1/responses/{id}"),
         route("POST", "/v1/messages", Dialect.ANTHROPIC),
-        route("GET", "/", Dialect.OLLAMA),
+        route("GET", "/"),
         route("POST", "/api/chat", Dialect.OLLAMA),
         route("HEAD", "/api/blobs/{digest}", Dialect.OLLAMA),
-    ]
+    ],
+    [Area("/v1/messages", Dialect.ANTHROPIC), Area("/api", Dialect.OLLAMA)],
 )
 
 
@@ -83,7 +84,9 @@ def test_other_paths_do_not_exist(path: str) -> None:
         ("/apis", Dialect.OPENAI),
         ("/other", Dialect.OPENAI),
         ("/" + "a/" * 10_000, Dialect.OPENAI),
-        ("/", Dialect.OLLAMA),
+        ("/", Dialect.OPENAI),
+        ("/api", Dialect.OLLAMA),
+        ("/v1", Dialect.OPENAI),
     ],
 )
 def test_every_path_has_a_dialect(path: str, dialect: Dialect) -> None:
@@ -91,7 +94,7 @@ def test_every_path_has_a_dialect(path: str, dialect: Dialect) -> None:
 
 
 def test_the_order_of_routes_decides_nothing() -> None:
-    mixed = Routes(reversed(ROUTES.all))
+    mixed = Routes(reversed(ROUTES.all), [])
     for method, path in product(("GET", "DELETE"), ("/v1/responses/x", "/v1/models/a", "/")):
         try:
             expected = ROUTES.find(method, path)

@@ -218,6 +218,21 @@ async def test_a_stream_that_is_slower_than_the_rest_has_no_timers(
         ]
 
 
+async def test_a_rest_ends_also_if_nothing_more_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("frontend.upstreams.web._TOGETHER_S", 0.5)
+    monkeypatch.setattr("frontend.upstreams.web._MOST_S", 0.5)
+    # the answer never ends
+    sends = streamed("a\n", "b\n", "c\n", "d\n").removesuffix(b"0\r\n\r\n")
+    async with (
+        upstream(sends) as (_, one),
+        contextlib.aclosing(one.web.lines("/v1/completions", {}, CALL)) as lines,
+    ):
+        async for group in lines:
+            if b"d" in group:
+                return
+    raise AssertionError("its last line did not come")
+
+
 async def test_a_line_is_whole_however_it_is_cut() -> None:
     async with upstream(streamed("on", "e\r", "\n\r\n", "two\n\n")) as (_, one):
         assert [line for group in await groups_of(one) for line in group] == [b"one", b"two"]

@@ -5,12 +5,15 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.support.checkpoint import NO_TENSORS, save_spec, tree
 from toolkit.building import apply, build
 from toolkit.errors import BuildError, RepositoryError
+from toolkit.kinds import all_kinds
+from toolkit.kinds.kind import Building
 from toolkit.repository.pbtxt import read
 from toolkit.spec import load
 from toolkit.targets import find_target
@@ -116,6 +119,23 @@ def test_a_model_put_beside_the_generated_ones_is_not_lost(tmp_path: Path) -> No
     (output / "mine").mkdir()
     with pytest.raises(RepositoryError, match="contains mine"):
         build_at(tmp_path, "chat")
+
+
+def test_a_build_with_known_weights_makes_each_model_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = build_at(tmp_path, "chat")
+    before, made = tree(output), list[str]()
+
+    def count(self: object, entry: Any, facts: Any, building: Building) -> Any:
+        made.append(building.name)
+        return original(self, entry, facts, building)
+
+    kind = type(all_kinds()["llm"])
+    original = kind.models
+    monkeypatch.setattr(kind, "models", count)
+    assert tree(build_at(tmp_path, "chat")) == before
+    assert made == ["chat"]
 
 
 def test_a_wrong_repository_is_not_put_in_place(

@@ -99,7 +99,11 @@ def test_on_a_terminal_it_asks(tmp_path: Path) -> None:
         stderr=subprocess.PIPE,
         cwd=ROOT,
     ) as process:
-        os.write(ours, b"moon:x\npath:gone\nchat=hf:org/chat\n-\n\nhf:org/paint\n")
+        # the first source is asked for until it is one; there is a question for each kind
+        given = {"llm": "chat=hf:org/chat", "embedding": "-", "diffusion": "hf:org/paint"}
+        asked = [name for name, kind in all_kinds().items() if kind.example]
+        answers = ["moon:x", "path:gone", *(given.get(name, "") for name in asked)]
+        os.write(ours, "".join(f"{one}\n" for one in answers).encode())
         said, told = process.communicate(timeout=60)
     os.close(ours)
     os.close(theirs)

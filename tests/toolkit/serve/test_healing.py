@@ -22,9 +22,10 @@ from tests.support.repository import (
 )
 from toolkit.runtime.environments import link_environments
 from toolkit.runtime.triton import ensure_triton
-from toolkit.serve.healing import GENERATION, MAX_RESTARTS, Healer
+from toolkit.serve.healing import GENERATION, Healer
 from toolkit.serve.models import public
 from toolkit.serve.probe import probes
+from toolkit.serve.restarts import MAX_RESTARTS, Restarts
 from toolkit.serve.triton import TritonOptions, TritonServer
 from toolkit.serve.watch import Timeouts, in_background
 
@@ -189,7 +190,9 @@ def test_a_model_that_computes_for_long_is_left_alone(service: Service) -> None:
 
 
 def test_a_model_that_will_not_stay_up_is_left_out(service: Service) -> None:
-    service.healer._attempts["slow.encoder"] = [time.monotonic()] * MAX_RESTARTS
+    attempts = service.healer._attempts["slow.encoder"] = Restarts()
+    for _ in range(MAX_RESTARTS):
+        attempts.add()
     others = untouched(service, "")
     for pid in service.pids("slow.encoder"):
         psutil.Process(pid).kill()

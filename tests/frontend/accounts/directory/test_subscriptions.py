@@ -311,3 +311,12 @@ async def test_a_plan_with_subscribers_is_not_deleted(office: Office) -> None:
     with pytest.raises(Conflict, match="'tiny' has subscribers"):
         await office.gateways[1].plans.delete(OPERATOR, await office.plan("tiny"))
     await office.gateways[1].plans.delete(OPERATOR, await office.plan("small"))
+
+
+async def test_the_name_of_a_deleted_plan_is_free(directory: Directory) -> None:
+    values: dict[str, Any] = {"credits_micro": 5, "shared": False, "quotas": []}
+    for _ in range(3):
+        made = await directory.plans.create(OPERATOR, "course", values)
+        with pytest.raises(Conflict, match="already exists"):
+            await directory.plans.create(OPERATOR, "course", values)
+        await directory.plans.delete(OPERATOR, made.id)

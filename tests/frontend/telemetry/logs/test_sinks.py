@@ -2,6 +2,8 @@
 
 import errno
 import os
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import orjson
@@ -12,7 +14,7 @@ from frontend.settings.logs import LogSettings
 from frontend.sinks import make_sinks
 from frontend.telemetry.logs.lines import Line
 from frontend.telemetry.logs.local import FileSink, StreamSink
-from frontend.telemetry.logs.sink import Sink
+from frontend.telemetry.logs.sink import Losses, Sink, Waiting
 from frontend.telemetry.logs.spool import Spool
 from tests.support.processes import wait_for
 from tests.support.sinks import FakeSink, fake_sink
@@ -102,6 +104,27 @@ def test_elastics_busy_lines_are_sent_again_alone(tmp_path: Path) -> None:
         wait_for(lambda: len(server.messages) == 2, what="both lines")
         sink.close(60)
     assert (sorted(server.messages), sum(lost)) == (["busy", "other"], 0)
+
+
+class Rest(threading.Event):
+    """Something comes during each rest."""
+
+    def __init__(self, come: Callable[[], None]) -> None:
+        super().__init__()
+        self._come = come
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self._come()
+        return False
+
+
+def test_lines_are_written_together_also_when_one_waits_always() -> None:
+    waiting = Waiting(10, Losses())
+    waiting._closed = Rest(lambda: waiting.put(b"later"))
+    waiting.put(b"first")
+    assert waiting.take(None) == [b"first", b"later"]
+    waiting.give_back([b"first"])  # as the disk was full: it waits for no further line
+    assert waiting.take(None) == [b"first", b"later"]
 
 
 def test_a_spool_is_bounded_and_says_what_it_leaves_out(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Bodies and answers of the routes for quotas, plans, credits and prices.
+"""Bodies and answers of the routes for plans, subscriptions, credits and prices.
 
 Credits and money have decimals here and are integers of millionths inside. Instants are seconds.
 """
@@ -7,90 +7,23 @@ from typing import Annotated, Any
 
 from msgspec import UNSET, Meta, UnsetType
 
-from frontend.dialects.admin.answers import Shown
+from frontend.dialects.admin.answers import Shown, at_s
 from frontend.dialects.admin.bodies import instant_us
+from frontend.dialects.admin.quotas import AMOUNT, MEASURE, PERIOD, SUBJECT, Amount, Instant
 from frontend.dialects.declare import Body, about
-from frontend.domain.allowances import (
-    NewQuota,
-    Quota,
-    QuotaRequest,
-    StoredPlan,
-    StoredPrice,
-    Subscription,
-)
+from frontend.domain.allowances import StoredPlan, StoredPrice, Subscription
 
 MICRO = 1_000_000
-Amount = Annotated[int, Meta(ge=0, le=10**15)]
-Instant = Annotated[int, Meta(ge=0, le=2**33)]
 Number = Annotated[int, Meta(ge=0, le=10**9)] | Annotated[float, Meta(ge=0, le=1e9)]
 Signed = Annotated[int, Meta(ge=-(10**9), le=10**9)] | Annotated[float, Meta(ge=-1e9, le=1e9)]
-_AMOUNT = about("The maximum that may be used in a period.")
-_EXPIRES = about("When it ends, in seconds since 1970. Default: never.")
-_MEASURE = about("What is limited: requests, tokens or concurrency.")
-_PERIOD = about(
-    "minute, day, week, month or year in UTC, a rolling period such as 30d or 12h, or none."
-)
-_MODEL = about("The model that it limits. Default: every model.")
-_KIND = about("What it limits: an organisation, group, user or key.")
-_SUBJECT = about("The id of the organisation, group, user or key.")
-
-
-class QuotaBody(Body, kw_only=True):
-    """A new quota."""
-
-    scope_kind: Annotated[str, _KIND]
-    scope_id: Annotated[str, _SUBJECT]
-    measure: Annotated[str, _MEASURE] = "tokens"
-    period: Annotated[str, _PERIOD] = "month"
-    amount: Annotated[Amount, _AMOUNT] = 100_000
-    model: Annotated[str | None, _MODEL] = None
-    expires_at: Annotated[Instant | None, _EXPIRES] = None
-
-
-class QuotaEdit(Body, kw_only=True):
-    """Changes of a quota."""
-
-    amount: Annotated[Amount | UnsetType, _AMOUNT] = UNSET
-    expires_at: Annotated[Instant | UnsetType | None, _EXPIRES] = UNSET
-
-
-class QuotaRequestBody(Body, kw_only=True):
-    """A request for more."""
-
-    amount: Annotated[Amount, about("The total amount that is needed.")]
-    reason: Annotated[str, about("The reason for the request.")]
-    measure: Annotated[str, _MEASURE] = "tokens"
-    period: Annotated[str, _PERIOD] = "month"
-    model: Annotated[str | None, _MODEL] = None
-    expires_at: Annotated[
-        Instant | None, about("How long it is needed, in seconds since 1970.")
-    ] = None
-
-
-class ApprovalBody(Body, kw_only=True):
-    """The approval of a request for a larger quota."""
-
-    amount: Annotated[Amount | None, about("The amount to grant. Default: the requested one.")] = (
-        None
-    )
-    expires_at: Annotated[
-        Instant | UnsetType | None,
-        about("When it ends, in seconds since 1970; null: never. Default: as requested."),
-    ] = UNSET
-
-
-class RefusalBody(Body, kw_only=True):
-    """The refusal of a request."""
-
-    note: Annotated[str, about("The reason, for the user.")] = ""
 
 
 class QuotaOfPlan(Body, kw_only=True):
     """A limit of every subscriber."""
 
-    measure: Annotated[str, _MEASURE]
-    period: Annotated[str, _PERIOD]
-    amount: Annotated[Amount, _AMOUNT]
+    measure: Annotated[str, MEASURE]
+    period: Annotated[str, PERIOD]
+    amount: Annotated[Amount, AMOUNT]
 
 
 class PlanEdit(Body, kw_only=True):
@@ -126,7 +59,7 @@ class SubscriptionBody(Body, kw_only=True):
     """A new subscription: a holder and a plan."""
 
     scope_kind: Annotated[str, about("The kind of subscriber: organisation, group or user.")]
-    scope_id: Annotated[str, _SUBJECT]
+    scope_id: Annotated[str, SUBJECT]
     plan_id: Annotated[str, about("The plan's id.")]
 
 
@@ -134,7 +67,7 @@ class CreditsBody(Body, kw_only=True):
     """Credits for a holder."""
 
     scope_kind: Annotated[str, about("The kind of subscriber: organisation, group or user.")]
-    scope_id: Annotated[str, _SUBJECT]
+    scope_id: Annotated[str, SUBJECT]
     credits: Annotated[Signed, about("How many are granted; a negative number takes credits back.")]
     note: Annotated[str, about("The reason, for the ledger.")] = ""
 
@@ -170,36 +103,6 @@ def columns_of_price(body: PriceBody) -> dict[str, Any]:
     return values
 
 
-def quota_of(body: QuotaBody) -> NewQuota:
-    """The quota that an administrator sets."""
-    return _new_quota(body, body.scope_kind, body.scope_id)
-
-
-def requested_quota_of(body: QuotaRequestBody, user_id: str) -> NewQuota:
-    """The quota that a user requests."""
-    return _new_quota(body, "user", user_id)
-
-
-def _new_quota(body: QuotaBody | QuotaRequestBody, kind: str, holder: str) -> NewQuota:
-    end_us = instant_us(body.expires_at)
-    return NewQuota(kind, holder, body.measure, body.period, body.amount, body.model or "", end_us)
-
-
-def changes_of_quota(body: QuotaEdit) -> dict[str, Any]:
-    """The columns that an edit changes."""
-    values: dict[str, Any] = {}
-    if body.amount is not UNSET:
-        values["amount"] = body.amount
-    if body.expires_at is not UNSET:
-        values["expires_at_us"] = instant_us(body.expires_at)
-    return values
-
-
-def end_of_approval(body: ApprovalBody, as_asked: int) -> int | None:
-    """When the granted quota ends, in microseconds; None: never."""
-    return as_asked if body.expires_at is UNSET else instant_us(body.expires_at)
-
-
 def changes_of_plan(body: PlanBody | PlanEdit) -> dict[str, Any]:
     """The columns that an edit of a plan changes."""
     values: dict[str, Any] = {}
@@ -215,27 +118,6 @@ def changes_of_plan(body: PlanBody | PlanEdit) -> dict[str, Any]:
 def values_of_plan(body: PlanBody) -> dict[str, Any]:
     """The columns of a new plan."""
     return {"shared": False, "quotas": [], "credits_micro": None} | changes_of_plan(body)
-
-
-def show_quota(one: Quota) -> Shown:
-    """A quota."""
-    return {"id": one.id, "object": "quota", **_what(one)}
-
-
-def show_quota_request(one: QuotaRequest) -> Shown:
-    """A request for more."""
-    return {
-        "id": one.id,
-        "object": "quota_request",
-        "status": one.status,
-        "user_id": one.user_id,
-        **_what(one),
-        "reason": one.reason,
-        "note": one.note,
-        "quota_id": one.quota_id,
-        "decided_at": _at(one.decided_at_us),
-        "decided_by": one.decided_by,
-    }
 
 
 def show_plan(one: StoredPlan) -> Shown:
@@ -260,8 +142,8 @@ def show_subscription(one: Subscription) -> Shown:
         "scope_id": one.scope_id,
         "plan_id": one.plan_id,
         "next_plan_id": one.next_plan_id,
-        "period_starts_at": _at(one.period_starts_at_us),
-        "period_ends_at": _at(one.period_ends_at_us),
+        "period_starts_at": at_s(one.period_starts_at_us),
+        "period_ends_at": at_s(one.period_ends_at_us),
     }
 
 
@@ -279,7 +161,7 @@ def show_price(one: StoredPrice) -> Shown:
         "object": "price",
         "model": one.model,
         "upstream": one.upstream,
-        "starts_at": _at(one.starts_at_us),
+        "starts_at": at_s(one.starts_at_us),
         "prompt": one.prompt_micro / MICRO,
         "cached": one.cached_micro / MICRO,
         "completion": one.completion_micro / MICRO,
@@ -287,20 +169,3 @@ def show_price(one: StoredPrice) -> Shown:
         "request": one.request_micro / MICRO,
         "credits": one.credits_micro / MICRO,
     }
-
-
-def _what(one: Quota | QuotaRequest) -> Shown:
-    return {
-        "scope_kind": one.scope_kind,
-        "scope_id": one.scope_id,
-        "model": one.model or None,
-        "measure": one.measure,
-        "period": one.period,
-        "amount": one.amount,
-        "created_at": _at(one.created_at_us),
-        "expires_at": _at(one.expires_at_us),
-    }
-
-
-def _at(instant_us: int | None) -> int | None:
-    return None if instant_us is None else instant_us // MICRO

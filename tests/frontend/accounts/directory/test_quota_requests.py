@@ -1,20 +1,17 @@
-"""Requests for higher limits: ends, grants for good, repeated decisions; names of deleted plans."""
+"""Requests for higher limits: ends, grants for good, repeated decisions."""
 
 import time
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
 from frontend.accounts.directory.actor import OPERATOR, Actor
 from frontend.accounts.directory.directory import Directory
-from frontend.accounts.directory.quotas import MAX_PENDING
+from frontend.accounts.directory.quota_requests import MAX_PENDING
 from frontend.domain.allowances import NewQuota, QuotaRequest
 from frontend.errors import Conflict
 from frontend.store.records import Range
 from tests.support.accounts import add
-
-PLAN: dict[str, Any] = {"credits_micro": 5, "shared": False, "quotas": []}
 
 
 class Clock:
@@ -96,11 +93,3 @@ async def test_a_repeated_decision_gets_the_same_answer(directory: Directory, cl
     assert await directory.quota_requests.refuse(refuser, other.id, "no") == refused
     with pytest.raises(Conflict, match="already approved"):
         await directory.quota_requests.approve(OPERATOR, asked.id)
-
-
-async def test_the_name_of_a_deleted_plan_is_free(directory: Directory) -> None:
-    for _ in range(3):
-        made = await directory.plans.create(OPERATOR, "course", PLAN)
-        with pytest.raises(Conflict, match="already exists"):
-            await directory.plans.create(OPERATOR, "course", PLAN)
-        await directory.plans.delete(OPERATOR, made.id)
