@@ -166,7 +166,7 @@ def merged(*several: Rates) -> Rates:
 def subscription_of(row: SubscriptionRow) -> Subscription:
     """Converts a stored subscription to one for the rules of plans."""
     following = None if row.next_plan is None else plan_of(row.next_plan)
-    return Subscription(plan_of(row.plan), row.period_starts_at_us, following)
+    return Subscription(plan_of(row.plan), row.period_starts_at_us, following, row.credits)
 
 
 def plan_of(row: PlanRow) -> Plan:

@@ -2,7 +2,8 @@
 
 An upgrade takes effect now: the holder gets the difference between the two plans' credits for the
 rest of the period, and usage is kept. A downgrade takes effect with the next period, so that paid
-credits are not removed. Remaining credits expire with their period.
+credits are not removed. Remaining credits expire with their period. Who edits a plan changes what
+later periods get, so a change in mid-period is compared with what this one got.
 """
 
 from dataclasses import dataclass
@@ -27,11 +28,13 @@ class Plan:
 
 @dataclass(slots=True)
 class Subscription:
-    """`next_plan` begins when the period ends."""
+    """`next_plan` begins when the period ends. `credits` are those of the plan when this period
+    began or the plan was taken; None: unlimited."""
 
     plan: Plan
     period_start_us: int = 0
     next_plan: Plan | None = None
+    credits: int | None = 0
 
 
 def renew(subscription: Subscription, balance: Balance, now_us: int) -> list[Transfer]:
@@ -45,6 +48,7 @@ def renew(subscription: Subscription, balance: Balance, now_us: int) -> list[Tra
     subscription.period_start_us = start_us
     if subscription.next_plan is not None:
         subscription.plan, subscription.next_plan = subscription.next_plan, None
+    subscription.credits = subscription.plan.credits
     moves = []
     if balance.available:
         moves.append(transfer(balance, Reason.EXPIRE, balance.available))
@@ -56,25 +60,19 @@ def renew(subscription: Subscription, balance: Balance, now_us: int) -> list[Tra
 def change(subscription: Subscription, balance: Balance, plan: Plan, now_us: int) -> list[Transfer]:
     """Changes the plan within a period."""
     moves = renew(subscription, balance, now_us)
-    before = subscription.plan
-    if plan == before:
+    if plan == subscription.plan:
         subscription.next_plan = None
         return moves
-    if _is_less(plan, before):
+    had = subscription.credits
+    if plan.credits is not None and (had is None or plan.credits < had):
         subscription.next_plan = plan
         return moves
-    subscription.plan, subscription.next_plan = plan, None
-    if plan.credits is not None and before.credits is not None:
-        more = plan.credits - before.credits
+    subscription.plan, subscription.next_plan, subscription.credits = plan, None, plan.credits
+    if plan.credits is not None and had is not None:
+        more = plan.credits - had
         left_us = _MONTH.end(now_us) - now_us
         length_us = _MONTH.end(now_us) - _MONTH.start(now_us)
         # rounded up, in favour of the holder
         if amount := -(-more * left_us // length_us):
             moves.append(transfer(balance, Reason.GRANT, amount))
     return moves
-
-
-def _is_less(plan: Plan, before: Plan) -> bool:
-    if plan.credits is None:
-        return False
-    return before.credits is None or plan.credits < before.credits

@@ -54,6 +54,7 @@ class Purses:
             if subscription.period_start_us != row.period_starts_at_us:
                 row.plan, row.next_plan = by_name[subscription.plan.name], None
                 row.period_starts_at_us = subscription.period_start_us
+                row.credits = subscription.credits
                 books.save_subscription(row, MONTH.end(self._now_us))
 
     def cost(self, payer: Payer, row: UsageRow, prices: Sequence[Price]) -> int:

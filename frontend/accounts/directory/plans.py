@@ -229,6 +229,7 @@ def _subscribe(
     following = subscription.next_plan
     row.next_plan = None if following is None else by_name[following.name]
     row.period_starts_at_us = subscription.period_start_us
+    row.credits = subscription.credits
     books.save_subscription(row, _MONTH.end(change.now_us))
     _save(books, scope, moves, accounts, change, actor, "change of the plan")
     return row.id

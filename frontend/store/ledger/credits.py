@@ -43,6 +43,8 @@ class SubscriptionRow:
     plan: PlanRow
     next_plan: PlanRow | None
     period_starts_at_us: int
+    credits: int | None
+    """Of the plan in this period, as it was then; None: unlimited."""
 
 
 class TransferRow(NamedTuple):
@@ -79,6 +81,7 @@ class Credits(Transaction):
                 plans_by_id[row.plan_id],
                 plans_by_id.get(row.next_plan_id or ""),
                 row.period_starts_at_us,
+                row.period_credits_micro,
             )
             for row in self.of_many(statement, scope_ids)
         }
@@ -97,9 +100,10 @@ class Credits(Transaction):
                 "started_at_us": now_us,
                 "period_starts_at_us": 0,
                 "period_ends_at_us": 0,
+                "period_credits_micro": 0,
             },
         )
-        return SubscriptionRow(row_id, scope, plan, None, 0)
+        return SubscriptionRow(row_id, scope, plan, None, 0, 0)
 
     def balances(self, scope: Scope) -> dict[str, int]:
         """The balances of a holder's accounts, without a lock."""
@@ -119,6 +123,7 @@ class Credits(Transaction):
                 next_plan_id=None if row.next_plan is None else row.next_plan.id,
                 period_starts_at_us=row.period_starts_at_us,
                 period_ends_at_us=ends_at_us,
+                period_credits_micro=row.credits,
             )
         )
 

@@ -138,6 +138,7 @@ subscriptions = Table(
     instant("started_at_us"),
     instant("period_starts_at_us"),
     instant("period_ends_at_us"),
+    Column("period_credits_micro", BigInteger),  # of the plan in this period; null: unlimited
     optional_instant("ended_at_us"),
     Index(
         "uq_subscriptions_scope_kind_scope_id",

@@ -90,6 +90,20 @@ def test_an_upgrade_grants_the_difference_for_the_rest_of_the_period() -> None:
     assert balance.reserved == 40 * CREDIT
 
 
+def test_an_edited_plan_is_compared_with_what_the_period_got() -> None:
+    subscription, balance = subscribed("free")
+    subscription.plan = Plan("free", 500 * CREDIT)  # as it is read after the edit
+    change(subscription, balance, PLANS["developer"], MIDDLE_US)
+    assert balance.available == (100 + 900 // 2) * CREDIT
+    # a plan with less than the period got waits, even if the current one now has less still
+    subscription.plan = Plan("developer", 10 * CREDIT)
+    assert change(subscription, balance, PLANS["free"], MIDDLE_US) == []
+    assert subscription.next_plan is PLANS["free"]
+    subscription.plan = Plan("developer", 2_000 * CREDIT)
+    renew(subscription, balance, MIDDLE_US + 20 * DAY_US)
+    assert subscription.credits == balance.available == 100 * CREDIT
+
+
 def test_a_downgrade_waits_for_the_next_period_and_can_be_taken_back() -> None:
     subscription, balance = subscribed("developer")
     assert change(subscription, balance, PLANS["free"], MIDDLE_US) == []

@@ -14,9 +14,10 @@ from frontend.store.accounts import USERS
 from frontend.store.database import Database
 from frontend.store.location import Location
 from frontend.store.migrate import WrongRevision, check, current_revision, downgrade, upgrade
-from frontend.store.tables import metadata
+from frontend.store.records import Range
+from frontend.store.tables import metadata, subscriptions
 from tests.support.accounts import opened
-from tests.support.ledgers import NOW_US, check_views, hold_of, ledger_of, used
+from tests.support.ledgers import NOW_US, check_views, hold_of, ledger_of, rows_of, used
 from tests.support.migrations import differences, is_of_words
 
 NEWEST = migrate.revisions()[-1]
@@ -57,6 +58,17 @@ async def test_sums_for_reports_are_filled_from_the_usage_that_there_is(database
     await downgrade(database, "0010")
     await upgrade(database)
     await check_views(database)
+
+
+async def test_a_subscription_keeps_what_its_plan_gave(database: Database) -> None:
+    directory = await opened(database)
+    user = await directory.users.create(OPERATOR, NewUser("ada"))
+    plans = {one.name: one.id for one in await directory.plans.page(Range(50))}
+    found = await directory.subscriptions.subscribe(OPERATOR, "user", user.id, plans["developer"])
+    await downgrade(database, "0019")
+    await upgrade(database)
+    (row,) = await rows_of(database, subscriptions)
+    assert (row.id, row.period_credits_micro) == (found.id, 1_000_000_000)
 
 
 async def test_a_start_refuses_a_database_without_tables(empty: Location) -> None:

@@ -145,6 +145,26 @@ async def test_a_change_in_mid_month(
     await check_books(office.databases[0])
 
 
+async def test_a_plan_that_was_edited_in_mid_month(office: Office) -> None:
+    """An edit counts from the next period on, also for who changes to another plan before."""
+    await office.custom("small", 1000)
+    await office.custom("large", 9000)
+    await office.subscribe("small")
+    async with ledger_of(office.databases[0], office.clock) as ledger:
+        await office.spend(ledger, 10)
+        plans, small = office.gateways[1].plans, await office.plan("small")
+        await plans.edit(OPERATOR, small, {"credits_micro": 5_000_000_000})
+        office.clock.now_us = day(16)
+        await office.subscribe("large", gateway=1)
+        assert await office.credits() == (990 + 4000, 10, 0)
+        # back to what has less now than this period got: it waits for December
+        await office.subscribe("small")
+        assert await office.plans() == ("large", "small")
+        office.clock.now_us = day(1, 12)
+        await office.spend(ledger, 1)
+    assert await office.credits() == (4999, 11, 4990)
+
+
 async def test_a_downgrade_below_what_was_used_takes_nothing_back_and_holds_in_december(
     office: Office,
 ) -> None:
