@@ -14,7 +14,8 @@ from frontend.upstreams.triton.tensors import add_texts, output, unpack_bytes
 from tests.support.processes import PATIENCE_S, free_port
 from toolkit.runtime.triton import ensure_triton
 from toolkit.serve.models import public_models
-from toolkit.serve.triton import TritonOptions, TritonServer
+from toolkit.serve.triton import TritonServer
+from toolkit.serve.triton_command import TritonOptions
 
 
 class EchoTriton:

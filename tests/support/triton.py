@@ -20,7 +20,8 @@ from toolkit.runtime.environments import link_environments
 from toolkit.runtime.triton import ensure_triton
 from toolkit.serve.child import Child, Command, clean_environment
 from toolkit.serve.models import public_models
-from toolkit.serve.triton import TritonOptions, TritonServer
+from toolkit.serve.triton import TritonServer
+from toolkit.serve.triton_command import TritonOptions
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,8 @@ from toolkit.serve.options import ServeOptions
 from toolkit.serve.ports import check_free
 from toolkit.serve.record import READY, STOPPING, Record, recorded
 from toolkit.serve.restarts import MAX_RESTARTS, WINDOW_S, Restarts
-from toolkit.serve.triton import TritonOptions, TritonServer
+from toolkit.serve.triton import TritonServer
+from toolkit.serve.triton_command import TritonOptions
 from toolkit.serve.watch import Watch, Work
 
 _CHECK_INTERVAL_S = 1.0

@@ -21,7 +21,8 @@ from toolkit.runtime.triton import ensure_triton
 from toolkit.serve.control import ModelStatus, Steps, Version, _to_unload
 from toolkit.serve.models import public
 from toolkit.serve.probe import probes
-from toolkit.serve.triton import TritonOptions, TritonServer
+from toolkit.serve.triton import TritonServer
+from toolkit.serve.triton_command import TritonOptions
 
 runner = CliRunner()
 KEY = "admin-key=s3cret"

@@ -26,7 +26,8 @@ from toolkit.serve.healing import GENERATION, Healer
 from toolkit.serve.models import public
 from toolkit.serve.probe import probes
 from toolkit.serve.restarts import MAX_RESTARTS, Restarts
-from toolkit.serve.triton import TritonOptions, TritonServer
+from toolkit.serve.triton import TritonServer
+from toolkit.serve.triton_command import TritonOptions
 from toolkit.serve.watch import Timeouts, in_background
 
 SLOW = """

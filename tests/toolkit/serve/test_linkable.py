@@ -9,7 +9,8 @@ from tests.support.repository import write_echo_embedding
 from toolkit.runtime.environments import link_environments
 from toolkit.runtime.triton import ensure_triton
 from toolkit.serve.linkable import linkable
-from toolkit.serve.triton import TritonOptions, TritonServer
+from toolkit.serve.triton import TritonServer
+from toolkit.serve.triton_command import TritonOptions
 
 
 @pytest.fixture

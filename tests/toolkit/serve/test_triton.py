@@ -13,14 +13,15 @@ import psutil
 import pytest
 from tritonclient.grpc import service_pb2
 
-from tests.support.processes import free_port, shared_memory
+from tests.support.processes import free_port, shared_memory, status_of, wait_for
 from tests.support.repository import write_echo_embedding
 from toolkit.errors import RepositoryError, ServeError
 from toolkit.runtime.environments import link_environments
 from toolkit.runtime.triton import ensure_triton
 from toolkit.serve.loading import LoadFailed, TritonDied
 from toolkit.serve.models import check_target, public_models
-from toolkit.serve.triton import TritonOptions, TritonServer
+from toolkit.serve.triton import TritonServer
+from toolkit.serve.triton_command import TritonOptions
 
 
 @pytest.fixture
@@ -159,6 +160,8 @@ def test_no_header_opens_what_http_closes(echo_repository: Path, tmp_path: Path)
     triton = TritonServer(ensure_triton(), options)
     triton.start()
     try:
+        # its gRPC, which `start` waits for, may answer before its HTTP
+        wait_for(lambda: status_of(f"http://127.0.0.1:{port}/v2/health/live") == 200)
         assert triton.pid is not None
         [server] = psutil.Process(triton.pid).children()
         [closed] = [word for word in server.cmdline() if "--http-restricted-api" in word]

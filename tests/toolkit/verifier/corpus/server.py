@@ -20,7 +20,8 @@ from tests.toolkit.verifier.corpus.dsl import Case, Files, Verdict
 from tests.toolkit.verifier.corpus.library import LIBRARY, used_by
 from toolkit.runtime.environments import ensure_environment
 from toolkit.runtime.triton import ensure_triton
-from toolkit.serve.triton import TritonOptions, TritonServer
+from toolkit.serve.triton import TritonServer
+from toolkit.serve.triton_command import TritonOptions
 
 _LANES = 8
 _LOAD_TIMEOUT_S = 60.0
