@@ -24,13 +24,32 @@ class Target:
 @dataclass(frozen=True, slots=True)
 class Result:
     """How many requests a target got, and how many of them it failed. `revision_us`: when the
-    canary was changed that they belong to."""
+    canary was changed that they belong to. `answers` of them had a first token, after
+    `first_token_us` in all."""
 
     canary_id: str
     target: str
     revision_us: int
     requests: int
     errors: int
+    answers: int = 0
+    first_token_us: int = 0
+
+    def __add__(self, other: "Result") -> "Result":
+        return Result(
+            self.canary_id,
+            self.target,
+            self.revision_us,
+            self.requests + other.requests,
+            self.errors + other.errors,
+            self.answers + other.answers,
+            self.first_token_us + other.first_token_us,
+        )
+
+    @property
+    def first_token_ms(self) -> float | None:
+        """The mean time to the first token; None without one."""
+        return round(self.first_token_us / self.answers / 1000, 1) if self.answers else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,12 +42,12 @@ class Record:
         """A request has ended."""
         self._seen.append((now_s, failed, first_token_s))
 
-    def since(self, from_s: float) -> tuple[int, int, float | None]:
-        """Requests, those that failed, and the mean time to the first token in seconds."""
+    def since(self, from_s: float) -> tuple[int, int, int, int]:
+        """Requests, those that failed, those that had a first token, and after how many
+        microseconds in all."""
         seen = [one for one in self._seen if one[0] >= from_s]
         times = [one[2] for one in seen if one[2] is not None]
-        mean = sum(times) / len(times) if times else None
-        return len(seen), sum(one[1] for one in seen), mean
+        return len(seen), sum(one[1] for one in seen), len(times), round(1e6 * sum(times))
 
 
 @dataclass(slots=True)
@@ -157,27 +157,26 @@ class Shares:
             self.withdraw(Withdrawal(rule.canary, target, reason))
 
     def _own(self, rule: Rule, target: str) -> Result:
-        requests, errors, _ = rule.records[target].since(self.clock() - RECENT_S)
-        return Result(rule.canary.id, target, rule.canary.updated_at_us, requests, errors)
+        seen = rule.records[target].since(self.clock() - RECENT_S)
+        return Result(rule.canary.id, target, rule.canary.updated_at_us, *seen)
 
-    def counts(self, rule: Rule, target: str) -> tuple[int, int]:
-        """Requests and errors of a target at all gateways in the last ten minutes. Those of others
-        are as old as their last report."""
+    def result(self, rule: Rule, target: str) -> Result:
+        """What all gateways saw of a target in the last ten minutes. What others saw is as old as
+        their last report."""
         own = self._own(rule, target)
         other = self._others.get((own.canary_id, target, own.revision_us))
-        if other is None:
-            return own.requests, own.errors
-        return own.requests + other.requests, own.errors + other.errors
+        return own if other is None else own + other
 
     def _fails_often(self, rule: Rule, target: str) -> str | None:
         """Why a target is to get no more requests. What fails as often as the stable one does not
         fail because it is new."""
-        canary = rule.canary
-        requests, errors = self.counts(rule, target)
-        if requests >= canary.min_requests and 100 * errors > canary.max_error_percent * requests:
-            others, failed = self.counts(rule, rule.targets[0].model)
-            if errors * others > 2 * failed * requests or not others:
-                return f"{errors} of its last {requests} requests failed"
+        canary, own = rule.canary, self.result(rule, target)
+        is_known = own.requests >= canary.min_requests
+        if is_known and 100 * own.errors > canary.max_error_percent * own.requests:
+            stable = self.result(rule, rule.targets[0].model)
+            is_worse = own.errors * stable.requests > 2 * stable.errors * own.requests
+            if is_worse or not stable.requests:
+                return f"{own.errors} of its last {own.requests} requests failed"
         return None
 
     def _broke(self, rule: Rule, target: str) -> str | None:

@@ -17,7 +17,7 @@ from frontend.dialects.admin.canaries import (
 from frontend.domain.canaries import Canary
 from frontend.domain.request import Request
 from frontend.errors import ModelNotFound, StoreUnavailable
-from frontend.generation.shares import RECENT_S, Rule, Shares
+from frontend.generation.shares import Rule, Shares
 from frontend.http.client import Client
 from frontend.routes.accounts import Desk, parameter
 from frontend.store.records import Range
@@ -98,14 +98,13 @@ class CanaryRoutes:
         return show_canary(one, known)
 
     def _figures(self, rule: Rule, model: str) -> dict[str, Any]:
-        """What all gateways have seen of a target, and how fast it was here."""
-        requests, errors = self.shares.counts(rule, model)
-        *_, first_s = rule.records[model].since(self.shares.clock() - RECENT_S)
+        """What all gateways have seen of a target."""
+        seen = self.shares.result(rule, model)
         state = "ready" if self.shares.places.serves(model, NOTHING) else "unavailable"
         return {
             "state": "withdrawn" if model in rule.withdrawn else state,
-            "requests": requests,
-            "errors": errors,
-            "error_percent": round(100 * errors / requests, 2) if requests else None,
-            "first_token_ms": None if first_s is None else round(1000 * first_s, 1),
+            "requests": seen.requests,
+            "errors": seen.errors,
+            "error_percent": round(100 * seen.errors / seen.requests, 2) if seen.requests else None,
+            "first_token_ms": seen.first_token_ms,
         }

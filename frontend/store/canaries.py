@@ -32,7 +32,8 @@ async def forget_reports(rows: Rows, before_us: int) -> None:
 async def read_reports(rows: Rows, besides: str, since_us: int) -> list[Result]:
     """The results of all gateways except one, added up."""
     what = _t.c.canary_id, _t.c.target, _t.c.revision_us
-    sums = func.sum(_t.c.requests), func.sum(_t.c.errors)
+    counts = _t.c.requests, _t.c.errors, _t.c.answers, _t.c.first_token_us
+    sums = [func.sum(one) for one in counts]
     query = select(*what, *sums).where(_t.c.gateway_id != besides, _t.c.at_us >= since_us)
     found = await rows.execute(query.group_by(*what))
-    return [Result(*row[:3], int(row[3]), int(row[4])) for row in found]
+    return [Result(*row[:3], *map(int, row[3:])) for row in found]

@@ -38,5 +38,7 @@ canary_results = Table(
     instant("revision_us"),  # when the canary was changed that they belong to
     count("requests"),
     count("errors"),
+    count("answers"),  # with a first token
+    count("first_token_us"),  # of all of them
     instant("at_us"),
 )

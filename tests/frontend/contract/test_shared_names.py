@@ -116,13 +116,17 @@ def test_users_share_two_versions_and_each_stays_at_both_gateways(house: House) 
     models = [*seen.values()] * 2
     sums = [models.count("chat@1"), models.count("chat@2")]
 
-    def counted() -> list[list[int]]:
-        paths = ((api, "/admin/canaries/chat") for api in (house.one, house.two))
-        shown = [api.get(path).json()["targets"] for api, path in paths]
-        return [[one["requests"] for one in targets] for targets in shown]
+    def shown_at(api: httpx2.Client) -> list[tuple[int, float | None]]:
+        targets = api.get("/admin/canaries/chat").json()["targets"]
+        return [(one["requests"], one["first_token_ms"]) for one in targets]
+
+    def are_equal() -> bool:
+        own, other = shown_at(house.one), shown_at(house.two)
+        return own == other and [requests for requests, _ in own] == sums
 
     # both gateways show what both have seen; answers from the cache do not count
-    wait_for(lambda: counted() == [sums, sums], what="the sums of both gateways")
+    wait_for(are_equal, what="the sums of both gateways")
+    assert all(ms is not None and ms > 0 for _, ms in shown_at(house.one))
     shown = house.two.get("/admin/canaries").json()["data"][0]
     assert sum(one["requests"] for one in shown["targets"]) == 2 * (USERS - 1)
     assert {one["state"] for one in shown["targets"]} == {"ready"}

@@ -238,6 +238,19 @@ async def test_gateways_that_see_a_part_of_the_failures_each_decide_by_the_sum()
     assert (gone.target, gone.reason) == ("new", "6 of its last 20 requests failed")
 
 
+async def test_first_tokens_are_averaged_over_the_answers_of_all_gateways() -> None:
+    mine, other = [(await Site(canary(("old", 0), ("new", 100))).ready()).path.shares for _ in "ab"]
+    for shares, times in ((mine, (0.1, None)), (other, (0.2, 0.6))):
+        for first_token_s in times:
+            shares.saw("m", "new", first_token_s, failed=False)
+    (rule,) = mine.rules.values()
+    assert mine.result(rule, "new").first_token_ms == 100.0
+    mine.learn(other.results())
+    assert mine.result(rule, "new").first_token_ms == 300.0
+    assert mine.result(rule, "new").requests == 4
+    assert mine.result(rule, "old").first_token_ms is None
+
+
 async def test_what_fails_as_often_as_the_stable_one_by_the_sum_stays() -> None:
     site = await Site(canary(("old", 90), ("new", 10), min_requests=4)).ready()
     shares = site.path.shares
