@@ -22,6 +22,7 @@ from frontend.http.routing import Routes
 from frontend.store import accounts as store
 from frontend.store.ledger.books import LedgerStore
 from frontend.store.usage import add_usage
+from frontend.table import AREAS
 from tests.support.browser import check_accessible, check_width, needs_chromium, window
 from tests.support.databases import Databases
 from tests.support.echo import EchoTriton, script
@@ -123,7 +124,7 @@ def account(page: Page) -> None:
 @contextmanager
 def of_the_api(page: Page, folder: Path) -> Iterator[None]:
     """Fails for what a page reads from anything but a documented route for programs."""
-    table, asked = Routes(routes(folder)), set[tuple[str, str]]()
+    table, asked = Routes(routes(folder), AREAS), set[tuple[str, str]]()
 
     def note(request: PageRequest) -> None:
         if request.resource_type in ("fetch", "eventsource", "xhr"):
@@ -359,7 +360,7 @@ def test_what_destroys_is_asked_about_first(browser: Browser, site: Site, tmp_pa
         for name in NAMES:
             open_admin(page, name)
             confirmed |= press_each(page, sent)
-    table = Routes(routes(tmp_path))
+    table = Routes(routes(tmp_path), AREAS)
     asked = {(method, table.find(method, path)[0].path) for method, path in confirmed}
     # in what is known of a user, which test_pages opens
     elsewhere = {("DELETE", "/admin/users/{id}/second-factor")}

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,12 @@ from toolkit.cli import app
 from toolkit.errors import ServeError, UsageError
 from toolkit.runtime.environments import link_environments
 from toolkit.runtime.triton import ensure_triton
+from toolkit.serve.child import Command
 from toolkit.serve.control import ModelStatus, Steps, Version, _to_unload
 from toolkit.serve.models import public
 from toolkit.serve.probe import probes
 from toolkit.serve.triton import TritonServer
-from toolkit.serve.triton_command import TritonOptions
+from toolkit.serve.triton_command import TritonOptions, triton_command
 
 runner = CliRunner()
 KEY = "admin-key=s3cret"
@@ -256,14 +258,12 @@ def test_every_refusal_says_what_to_do(server: TritonServer) -> None:
 def test_a_restricted_triton_opens_to_its_key(
     server: TritonServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    command = TritonServer._command
+    def restricted(*arguments: Any) -> Command:
+        made = triton_command(*arguments)
+        more = f"--grpc-restricted-protocol=model-repository:{KEY}"
+        return replace(made, argv=[*made.argv, more])
 
-    def restricted(self: TritonServer) -> Any:
-        made = command(self)
-        made.argv.append(f"--grpc-restricted-protocol=model-repository:{KEY}")  # type: ignore[attr-defined]
-        return made
-
-    monkeypatch.setattr(TritonServer, "_command", restricted)
+    monkeypatch.setattr("toolkit.serve.triton.triton_command", restricted)
     options = TritonOptions(server.options.repository, tmp_path / "log")
     closed = TritonServer(ensure_triton(), options)
     closed.start()
