@@ -47,10 +47,11 @@ class Container:
     def told(self) -> str:
         """Its output, the ends of its log files, and what each of its processes does."""
         own = self.inside()
+        (main,) = own[:1]
+        logs = Path(f"/proc/{main.pid}/root{main.environ()['TRITON_TOOLKIT_HOME']}/logs")
         files = [
             f"{file.name}:\n{file.read_text(errors='replace')[-4000:]}"
-            for process in own[:1]
-            for file in Path(f"/proc/{process.pid}/root/opt/triton-toolkit/logs").rglob("*.log")
+            for file in logs.rglob("*.log")
         ]
         with contextlib.suppress(psutil.NoSuchProcess):
             files += [

@@ -28,8 +28,7 @@ class Failures:
         except MissingExtra:
             raise
         except ToolkitError as error:
-            path = ("models", model, *(error.field or ("source",)))
-            self.findings.append(self._spec.read.finding(path, error.message, error.hint))
+            self.findings.append(self._spec.finding_of(model, error))
             self._causes.append(error)
 
     @contextmanager

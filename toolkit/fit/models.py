@@ -25,8 +25,7 @@ def fit_models(question: Question, progress: Progress = silent) -> Fit:
             models.append(measure(name, entry, question, progress))
         except ToolkitError as error:
             # collected: one answer names every model that cannot be read
-            path = ("models", name, *(error.field or ("source",)))
-            failures.append(question.spec.read.finding(path, error.message, error.hint))
+            failures.append(question.spec.finding_of(name, error))
     if failures:
         raise BuildError(failures)
     fit = Fit(question, models)

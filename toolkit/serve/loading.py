@@ -129,16 +129,12 @@ def _ended(
         return Work(len(loads) - len(waiting), work_s({loads[load] for load in {*loads} - waiting}))
 
     timeouts = Timeouts(quiet_s=stall_s, hung_s=0.0, interval_s=0.0)
-    watch = Watch(ask=lambda: _wait_for_all(loads), work=work, timeouts=timeouts)
+    watch = Watch(ask=partial(wait, loads), work=work, timeouts=timeouts)
     while waiting:
         ended, waiting = wait(waiting, _CHECK_INTERVAL_S, FIRST_COMPLETED)
         yield from ended
         if waiting and (reason := watch.check()):
             raise Stalled({loads[load] for load in waiting}, reason)
-
-
-def _wait_for_all(loads: Loads) -> None:
-    wait(loads)
 
 
 def _read_from(log: Path, start: int) -> str:

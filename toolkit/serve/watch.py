@@ -39,11 +39,11 @@ class Work:
 class Watch:
     """One process that is probed: `ask` returns when it has answered, however long that takes."""
 
-    ask: Callable[[], None]
+    ask: Callable[[], object]
     work: Callable[[], Work] = Work
     timeouts: Timeouts = field(default_factory=Timeouts)
     now: Callable[[], float] = time.monotonic
-    _answer: Future[None] | None = field(default=None, init=False)
+    _answer: Future[object] | None = field(default=None, init=False)
     _next_at: float = field(default=0.0, init=False)
     _checked_at: float = field(default=0.0, init=False)
     _quiet_s: float = field(default=0.0, init=False)

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from toolkit import kinds
-from toolkit.errors import SpecError
+from toolkit.errors import SpecError, ToolkitError
 from toolkit.fields.entry import BaseEntry
 from toolkit.finding import Finding
 from toolkit.kinds.kind import Surroundings
@@ -45,6 +45,11 @@ class Spec:
         found.for_target(target)
         found.refuse()
         return found.entries
+
+    def finding_of(self, model: str, error: ToolkitError) -> Finding:
+        """The error about a model: at the line of the field that it names, else of the source."""
+        path = ("models", model, *(error.field or ("source",)))
+        return self.read.finding(path, error.message, error.hint)
 
 
 class InvalidSpec(SpecError):
